@@ -1,0 +1,47 @@
+# One virtual environment in .venv; every target installs what it needs and nothing twice.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+QFBATCH := $(BIN)/qfbatch
+JOB    ?= jobs/eval.yaml
+
+.DEFAULT_GOAL := help
+.PHONY: help run report test lint format clean
+
+help: ## list the targets
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+
+$(VENV)/.base:
+	$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+$(VENV)/.local: pyproject.toml $(VENV)/.base
+	$(BIN)/python -m pip install --quiet --editable '.[local]'
+	@touch $@
+
+$(VENV)/.dev: pyproject.toml $(VENV)/.base
+	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	@touch $@ $(VENV)/.local
+
+run: $(VENV)/.local ## run jobs/eval.yaml (JOB=… for another) through the embedded model; again to resume
+	@$(QFBATCH) serve --fetch-model
+	@$(QFBATCH) run $(JOB)
+
+report: $(VENV)/.local ## token costs and quality of the run of jobs/eval.yaml (JOB=… for another)
+	@$(QFBATCH) report $(JOB)
+
+test: $(VENV)/.dev ## all tests
+	@$(QFBATCH) serve --fetch-model
+	@$(BIN)/python -m pytest -n 2 --dist loadgroup
+
+lint: $(VENV)/.dev ## ruff and mypy
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+format: $(VENV)/.dev ## let ruff rewrite what it can
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+clean: ## remove the virtual environment and caches; runs/ stays
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache

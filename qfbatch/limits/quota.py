@@ -1,0 +1,24 @@
+"""What the user declares about limits: how many at once, and how many per time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Quota:
+    """Limits of a run or of one model. Everything is optional but concurrency.
+
+    Attributes:
+        concurrency: calls in flight at once.
+        qps: calls a second.
+        rpm: calls a minute.
+        tpm: tokens a minute, prompt and completion.
+        adaptive: lower the concurrency while the service throttles, raise it again up to `concurrency`.
+    """
+
+    concurrency: int = 16
+    qps: float | None = None
+    rpm: float | None = None
+    tpm: float | None = None
+    adaptive: bool = True

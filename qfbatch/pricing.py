@@ -1,0 +1,48 @@
+"""What an answer costs: prices come from the job file, for the service publishes none for its own deployments."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from qfbatch.records import Usage
+
+SECONDS_PER_HOUR = 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """A model's price.
+
+    Attributes:
+        prompt_per_1k: per 1,000 prompt tokens, in `currency`; None where tokens are not billed.
+        completion_per_1k: per 1,000 completion tokens, in `currency`; None where tokens are not billed.
+        unit_hour: per compute unit and hour, in `currency`; None where time is not billed.
+        units: compute units in use.
+        currency: ISO 4217 code.
+    """
+
+    prompt_per_1k: float | None = None
+    completion_per_1k: float | None = None
+    unit_hour: float | None = None
+    units: int = 1
+    currency: str = "CNY"
+
+    def of_tokens(self, prompt_tokens: int, completion_tokens: int) -> float | None:
+        """Cost of these tokens in `currency`; None where tokens have no price."""
+        if self.prompt_per_1k is None and self.completion_per_1k is None:
+            return None
+        prompt = prompt_tokens * (self.prompt_per_1k or 0.0)
+        completion = completion_tokens * (self.completion_per_1k or 0.0)
+        return (prompt + completion) / 1000.0
+
+    def of_usage(self, usage: Usage | None) -> float | None:
+        """Cost of one answer in `currency`; None where tokens have no price or the usage is unknown."""
+        if usage is None:
+            return None
+        return self.of_tokens(usage.prompt_tokens, usage.completion_tokens)
+
+    def of_time(self, wall_s: float) -> float | None:
+        """Cost of keeping the units for `wall_s` seconds in `currency`; None where time has no price."""
+        if self.unit_hour is None:
+            return None
+        return self.unit_hour * self.units * wall_s / SECONDS_PER_HOUR

@@ -1,0 +1,102 @@
+"""The results schema: explicit, versioned, never inferred; one row per input row and model.
+
+`COLUMNS` is the single list that Parquet files, exports and the generated reference are made from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+import msgspec
+import pyarrow as pa
+
+from qfbatch.records import InputColumn, Record
+
+SCHEMA_VERSION = 1
+INPUT_PREFIX = "input_"
+
+_TIMESTAMP_US = pa.timestamp("us", tz="UTC")
+_TIMESTAMP_S = pa.timestamp("s", tz="UTC")
+
+
+class Column(NamedTuple):
+    """One result column: its name, Arrow type, and meaning for the reference."""
+
+    name: str
+    type: pa.DataType
+    meaning: str
+
+
+COLUMNS: tuple[Column, ...] = (
+    Column("row_id", pa.string(), "unique together with `model`"),
+    Column("model", pa.string(), "the model's name in the job"),
+    Column("endpoint", pa.string(), "the service's name for it"),
+    Column("shard", pa.int32(), "number of the row's shard"),
+    Column("source_file", pa.string(), "input file the row came from"),
+    Column("source_row", pa.int64(), "its line (JSONL) or row (Parquet), from 1"),
+    Column("prompt", pa.string(), "as sent"),
+    Column("status", pa.string(), "`succeeded`, `failed` or `skipped`"),
+    Column("result", pa.string(), "the answer; null unless succeeded"),
+    Column("is_safe", pa.bool_(), "null where the service did not say"),
+    Column("need_clear_history", pa.bool_(), "null where the service did not say"),
+    Column("is_truncated", pa.bool_(), "null where the service did not say"),
+    Column("ban_round", pa.int32(), "null where the service did not say"),
+    Column("finish_reason", pa.string(), "null where the service did not say"),
+    Column("prompt_tokens", pa.int64(), "as reported"),
+    Column("completion_tokens", pa.int64(), "as reported"),
+    Column("total_tokens", pa.int64(), "as reported"),
+    Column("usage_source", pa.string(), "`reported` or `estimated`"),
+    Column("discarded_tokens", pa.int64(), "tokens known to be paid for answers this row had to drop"),
+    Column("cost", pa.float64(), "of the reported tokens; null without a price"),
+    Column("currency", pa.string(), "of `cost`"),
+    Column("error_kind", pa.string(), "what failed, in qfbatch's words; null when succeeded"),
+    Column("error_code", pa.int32(), "the service's code, or the HTTP status; null when succeeded"),
+    Column("error_message", pa.string(), "in the service's words; null when succeeded"),
+    Column("attempts", pa.int32(), "calls made for this row in its final try"),
+    Column("latency_s", pa.float64(), "of the last attempt"),
+    Column("time_to_first_token_s", pa.float64(), "of the last attempt, streams only"),
+    Column("wait_s", pa.float64(), "spent waiting for limits and between attempts"),
+    Column("started_at", _TIMESTAMP_US, "first attempt's start"),
+    Column("finished_at", _TIMESTAMP_US, "last attempt's end"),
+    Column("response_id", pa.string(), "the service's id of the answer"),
+    Column("object", pa.string(), "as the service said"),
+    Column("created", _TIMESTAMP_S, "as the service said"),
+    Column("parameters", pa.string(), "JSON as sent, without the prompt"),
+)
+
+INPUT_TYPES: dict[str, pa.DataType] = {
+    "string": pa.string(),
+    "int64": pa.int64(),
+    "float64": pa.float64(),
+    "bool": pa.bool_(),
+    "json": pa.string(),
+}
+
+
+def results_schema(input_columns: Sequence[InputColumn] = ()) -> pa.Schema:
+    """The Arrow schema of a run's parts: `COLUMNS`, then the carried columns under `input_<name>`."""
+    fields = [pa.field(column.name, column.type) for column in COLUMNS]
+    fields += [pa.field(INPUT_PREFIX + c.name, INPUT_TYPES[c.kind]) for c in input_columns]
+    return pa.schema(fields, metadata={"qfbatch_schema_version": str(SCHEMA_VERSION)})
+
+
+def to_table(records: Sequence[Record], input_columns: Sequence[InputColumn] = ()) -> pa.Table:
+    """Records as an Arrow table of `results_schema(input_columns)`, in the given order."""
+    schema = results_schema(input_columns)
+    arrays = [
+        pa.array([getattr(record, column.name) for record in records], type=column.type)
+        for column in COLUMNS
+    ]
+    for column in input_columns:
+        arrays.append(pa.array(_carried(records, column), type=INPUT_TYPES[column.kind]))
+    return pa.Table.from_arrays(arrays, schema=schema)
+
+
+def _carried(records: Iterable[Record], column: InputColumn) -> list[Any]:
+    values = [record.columns.get(column.name) for record in records]
+    if column.kind == "json":
+        return [None if value is None else msgspec.json.encode(value).decode() for value in values]
+    if column.kind == "float64":
+        return [None if value is None else float(value) for value in values]
+    return values
