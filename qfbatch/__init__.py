@@ -1,0 +1,1 @@
+"""qfbatch: a batch runner for text-completion endpoints."""

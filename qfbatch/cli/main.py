@@ -1,0 +1,68 @@
+"""The `qfbatch` command: names, options shared by commands, and what an error looks like.
+
+A command's module is imported only when that command runs, so `qfbatch --help` needs neither polars, pyarrow
+nor the HTTP client.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from typing import Any
+
+import click
+
+from qfbatch._version import __version__
+from qfbatch.errors import QfbatchError
+
+# Command → (module that defines `command`, one-line help shown in the list).
+COMMANDS: dict[str, tuple[str, str]] = {
+    "run": ("qfbatch.cli.run", "Run a job, or resume it."),
+    "plan": ("qfbatch.cli.plan", "Show what a run would do, cost and take; no call is made."),
+    "check": ("qfbatch.cli.check", "Validate job and input, then ask each model once."),
+    "report": ("qfbatch.cli.report", "Token costs and quality of one or more runs."),
+    "serve": ("qfbatch.cli.serve", "A local server that speaks the same protocol."),
+}
+
+
+class LazyGroup(click.Group):
+    """A group that knows its commands by name and imports one only to run it."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Names in the order of the documentation."""
+        del ctx
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command, imported on demand; None where there is no such name."""
+        del ctx
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = importlib.import_module(COMMANDS[cmd_name][0]).command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The command list from `COMMANDS`, without importing the commands."""
+        del ctx
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; an expected error becomes one message on stderr and its own exit code."""
+        try:
+            return super().invoke(ctx)
+        except QfbatchError as error:
+            click.echo(f"error: {error.message}", err=True)
+            if error.hint:
+                click.echo(error.hint, err=True)
+            ctx.exit(error.exit_code)
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="qfbatch")
+def main() -> None:
+    """Run prompts through text-completion endpoints: rate-limited, resumable, results in Parquet."""
+
+
+if __name__ == "__main__":
+    sys.exit(main())
