@@ -1,4 +1,6 @@
-"""The evaluation set in `sample_data/`: whole, right where it can be recomputed, and the same in every file."""
+"""The evaluation set in `sample_data/`: whole, right where that can be computed, the same in every file."""
+
+# ruff: noqa: RUF001 - Chinese punctuation and × are what the prompts contain
 
 from __future__ import annotations
 
@@ -44,21 +46,25 @@ def jsonl(data: bytes) -> list[Row]:
 
 
 def compressed(path: Path) -> list[Row]:
+    """The rows of a zstd-compressed JSONL file."""
     with zstandard.ZstdDecompressor().stream_reader(io.BytesIO(path.read_bytes())) as reader:
         return jsonl(reader.read())
 
 
 def parquet(path: Path) -> list[Row]:
+    """The rows of a Parquet file."""
     return pl.read_parquet(path).to_dicts()
 
 
 def read(path: Path) -> list[Row]:
+    """The rows of a data file, whatever its format."""
     if path.suffix == ".zst":
         return compressed(path)
     return parquet(path) if path.suffix == ".parquet" else jsonl(path.read_bytes())
 
 
 def of_language(rows: list[Row], language: str) -> list[Row]:
+    """Those of `rows` in `language`, in order."""
     return [row for row in rows if row["language"] == language]
 
 
@@ -82,6 +88,7 @@ PYTHON_EXPRESSIONS = [
 
 
 def name_of(argument: object) -> str:
+    """A row's id, as the name of its test."""
     return str(argument["id"]) if isinstance(argument, dict) else ""
 
 
@@ -142,7 +149,7 @@ def test_english_prompts_are_short() -> None:
 
 
 def test_text_has_no_control_characters_and_is_normalised() -> None:
-    """Nothing invisible reaches a model: control characters (but line feeds), odd forms, replacement marks."""
+    """Nothing invisible reaches a model: no control character but line feeds, no odd form."""
     for row in PROMPTS + QUESTIONS:
         for text in filter(None, row.values()):
             odd = [c for c in text if unicodedata.category(c) in {"Cc", "Cf", "Co", "Cn"} and c != "\n"]
@@ -171,7 +178,7 @@ def test_both_languages_have_plain_expressions(language: str) -> None:
 @pytest.mark.parametrize(("row", "expression"), EXPRESSIONS, ids=name_of)
 def test_arithmetic_reference_is_the_value(row: Row, expression: str) -> None:
     """A plain expression's reference is what the expression is worth."""
-    parsed = ast.parse(expression.replace("×", "*").replace("÷", "/"), mode="eval")  # noqa: RUF001 - as asked
+    parsed = ast.parse(expression.replace("×", "*").replace("÷", "/"), mode="eval")
 
     assert row["reference"] == str(value(parsed.body))
 
