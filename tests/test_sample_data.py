@@ -1,6 +1,6 @@
 """The evaluation set in `sample_data/`: whole, right where that can be computed, the same in every file."""
 
-# ruff: noqa: RUF001 - Chinese punctuation and × are what the prompts contain
+# ruff: noqa: RUF001 - Chinese punctuation and the multiplication sign are what prompts contain
 
 from __future__ import annotations
 
