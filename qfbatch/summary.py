@@ -1,0 +1,351 @@
+"""What a run came to: figures by model, by carried column and over all, from the results alone.
+
+Nothing here reads a file: the frame comes from `checkpoint.results.scan_results`, or from any Parquet files
+of the results schema. One scan of the columns that matter, then one group-by per level (everything, model,
+model with the `by` columns); no row is ever touched by Python.
+
+Percentiles interpolate linearly between the two neighbouring values (the definition of `numpy.percentile`,
+`pandas` and DuckDB's `quantile_cont`). Every count balances: `succeeded + failed + skipped == rows`, the
+`failures` add up to `failed`, `safe + unsafe + unknown == rows`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime, timedelta
+from difflib import get_close_matches
+from typing import Any, TypeAlias
+
+import polars as pl
+
+from qfbatch.errors import UsageError
+from qfbatch.figures import (
+    Answers,
+    Attempts,
+    Cost,
+    FailureCount,
+    Figures,
+    Safety,
+    Spread,
+    Summary,
+    Timing,
+    Tokens,
+    Value,
+)
+from qfbatch.records import Status, UsageSource
+from qfbatch.schema import INPUT_PREFIX
+
+__all__ = ["MAX_GROUPS", "Summary", "resolve_columns", "summarise"]
+
+MAX_GROUPS = 10_000  # a column with more values than this is an id, not a group
+
+_Answer: TypeAlias = dict[str, Any]  # one row of an aggregated frame
+_Group: TypeAlias = tuple[Value, ...]  # (), (model,) or (model, *values of the `by` columns)
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_COST_DIGITS = 9  # the sum of floats depends on their order beyond this; equal rows give equal reports
+_SPREADS = ("latency_s", "time_to_first_token_s", "wait_s")
+_PERCENTILES = {"p50": 0.50, "p95": 0.95, "p99": 0.99}
+_SUMMED = (
+    "succeeded",
+    "failed",
+    "skipped",
+    "prompt_tokens",
+    "completion_tokens",
+    "total_tokens",
+    "reported",
+    "estimated",
+    "discarded_tokens",
+    "without_usage",
+    "without_cost",
+    "is_safe",
+    "need_clear_history",
+    "is_truncated",
+    "empty",
+    "attempts",
+)
+_ROW_BITS = 40  # of the row's place: shard above, source_row below
+
+
+def summarise(results: pl.LazyFrame, *, by: Sequence[str] = ()) -> Summary:
+    """The figures of these results.
+
+    Args:
+        results: rows of the results schema, one per input row and model, in any order.
+        by: columns to group by within each model: a results column (`finish_reason`, `input_topic`), else a
+            carried column by its own name (`topic`). Every group has its model, so `model` adds nothing.
+
+    Raises:
+        UsageError: a column does not exist, or there are more than `MAX_GROUPS` groups.
+    """
+    columns = resolve_columns(results.collect_schema().names(), by)
+    keys = [f"by{n}" for n in range(len(columns))]  # names no results column has
+    slim = _needed(results, dict(zip(keys, columns.values(), strict=True))).collect().lazy()
+    finest = ["model", *keys]
+    if columns:
+        _refuse_too_many(slim.select(pl.struct(finest).n_unique()).collect().item(), tuple(columns))
+    levels = [[], ["model"], finest] if columns else [[], ["model"]]
+    answers = pl.collect_all(
+        [*(_level(slim, level) for level in levels), _failures(slim, finest), _costs(slim, finest)]
+    )
+    *counted, failures, costs = (answer.rows(named=True) for answer in answers)
+    return _assembled(tuple(columns), keys, counted, failures, costs)
+
+
+def resolve_columns(existing: Sequence[str], by: Sequence[str]) -> dict[str, str]:
+    """Which column of the results each name in `by` means, in order, without `model` and repetitions.
+
+    Raises:
+        UsageError: a name that is neither a results column nor a carried one.
+    """
+    columns: dict[str, str] = {}
+    for name in by:
+        column = name if name in existing else INPUT_PREFIX + name
+        if column not in existing:
+            carried = [c.removeprefix(INPUT_PREFIX) for c in existing if c.startswith(INPUT_PREFIX)]
+            nearest = get_close_matches(name, [*carried, *existing], n=1)
+            known = f"Carried columns: {', '.join(carried)}." if carried else "The results carry no columns."
+            raise UsageError(
+                f"--by {name}: the results have no such column",
+                hint=f"Did you mean {nearest[0]}? {known}" if nearest else known,
+            )
+        if column != "model" and column not in columns.values():
+            columns[name] = column
+    return columns
+
+
+def _refuse_too_many(groups: int, by: Sequence[str]) -> None:
+    if groups > MAX_GROUPS:
+        raise UsageError(
+            f"grouping by {', '.join(by)} makes {groups:,} groups; at most {MAX_GROUPS:,} can be reported",
+            hint="Group by a column with few values.",
+        )
+
+
+def _needed(results: pl.LazyFrame, keys: dict[str, str]) -> pl.LazyFrame:
+    """The columns that figures are made of: everything but the long texts."""
+    status = pl.col("status")
+    succeeded = status == Status.SUCCEEDED.value
+    blank = pl.col("result").fill_null("").str.strip_chars().str.len_bytes() == 0
+    source = pl.col("usage_source")
+    total = pl.col("total_tokens")
+    return results.select(
+        "model",
+        *(pl.col(column).alias(key) for key, column in keys.items()),
+        "row_id",
+        "error_kind",
+        "error_code",
+        "error_message",
+        "prompt_tokens",
+        "completion_tokens",
+        "total_tokens",
+        "discarded_tokens",
+        "currency",
+        "is_safe",
+        "need_clear_history",
+        "is_truncated",
+        place=pl.col("shard").cast(pl.Int64) * 2**_ROW_BITS + pl.col("source_row"),
+        succeeded=succeeded,
+        failed=status == Status.FAILED.value,
+        skipped=status == Status.SKIPPED.value,
+        reported=pl.when(source == UsageSource.REPORTED.value).then(total),
+        estimated=pl.when(source == UsageSource.ESTIMATED.value).then(total),
+        without_usage=succeeded & total.is_null(),
+        without_cost=succeeded & pl.col("cost").is_null(),
+        empty=succeeded & blank,
+        cost=pl.col("cost").fill_nan(None),
+        attempts=pl.col("attempts").cast(pl.Int64),
+        started_us=pl.col("started_at").dt.timestamp("us"),
+        finished_us=pl.col("finished_at").dt.timestamp("us"),
+        **{name: pl.col(name).fill_nan(None) for name in _SPREADS},
+    )
+
+
+def _level(slim: pl.LazyFrame, keys: list[str]) -> pl.LazyFrame:
+    """Every figure that is one number: a row per group of `keys`, one row in all without keys."""
+    sums = [pl.col(name).sum() for name in _SUMMED]
+    spreads = [
+        expression
+        for name in _SPREADS
+        for expression in (
+            pl.col(name).count().alias(f"{name}.rows"),
+            pl.col(name).max().alias(f"{name}.max"),
+            *(pl.col(name).quantile(q, "linear").alias(f"{name}.{p}") for p, q in _PERCENTILES.items()),
+        )
+    ]
+    counted = [
+        pl.len().alias("rows"),
+        *sums,
+        (~pl.col("is_safe")).sum().alias("unsafe"),
+        (pl.col("attempts") > 1).sum().alias("repeated"),
+        pl.col("started_us").min(),
+        pl.col("finished_us").max(),
+        *spreads,
+    ]
+    return slim.group_by(keys).agg(counted) if keys else slim.select(counted)
+
+
+def _failures(slim: pl.LazyFrame, keys: list[str]) -> pl.LazyFrame:
+    """Failed rows by group, kind and code, with the first one's identity and message."""
+    first = pl.col("place").arg_min()
+    return (
+        slim.filter("failed")
+        .group_by([*keys, "error_kind", "error_code"])
+        .agg(pl.len().alias("rows"), pl.col("place").min(), pl.col("row_id", "error_message").get(first))
+    )
+
+
+def _costs(slim: pl.LazyFrame, keys: list[str]) -> pl.LazyFrame:
+    """Cost by group and currency."""
+    return (
+        slim.filter(pl.col("cost").is_not_null())
+        .group_by([*keys, "currency"])
+        .agg(pl.len().alias("rows"), pl.col("cost").sum())
+    )
+
+
+def _assembled(
+    by: tuple[str, ...],
+    keys: list[str],
+    counted: list[list[_Answer]],
+    failures: list[_Answer],
+    costs: list[_Answer],
+) -> Summary:
+    """The answers of the frame as values, each group with its share of failures and costs."""
+    failures_of: defaultdict[_Group, list[_Answer]] = defaultdict(list)
+    costs_of: defaultdict[_Group, list[_Answer]] = defaultdict(list)
+    for answers, target in ((failures, failures_of), (costs, costs_of)):
+        for answer in answers:
+            finest = (answer["model"], *(_value(answer[key]) for key in keys))
+            for group in {(), finest[:1], finest}:
+                target[group].append(answer)
+
+    def figures(answer: _Answer) -> Figures:
+        model = (answer["model"],) if "model" in answer else ()
+        values = tuple(_value(answer[key]) for key in keys if key in answer)
+        group = (*model, *values)
+        named = dict(zip(by, values, strict=True)) if values else {}
+        return _figures(answer, named, _merged_failures(failures_of[group]), _merged_costs(costs_of[group]))
+
+    (total,), models, *groups = ([figures(answer) for answer in level] for level in counted)
+    return Summary(
+        by=by,
+        total=total,
+        models=tuple(sorted(models, key=_order)),
+        groups=tuple(sorted(groups[0], key=_order)) if groups else (),
+    )
+
+
+def _figures(
+    answer: _Answer, group: dict[str, Value], failures: tuple[FailureCount, ...], cost: tuple[Cost, ...]
+) -> Figures:
+    return Figures(
+        model=answer.get("model"),
+        group=group,
+        rows=answer["rows"],
+        succeeded=answer["succeeded"],
+        failed=answer["failed"],
+        skipped=answer["skipped"],
+        failures=failures,
+        tokens=Tokens(
+            prompt=answer["prompt_tokens"],
+            completion=answer["completion_tokens"],
+            total=answer["total_tokens"],
+            reported=answer["reported"],
+            estimated=answer["estimated"],
+            discarded=answer["discarded_tokens"],
+            rows_without_usage=answer["without_usage"],
+        ),
+        cost=cost,
+        rows_without_cost=answer["without_cost"],
+        safety=Safety(
+            safe=answer["is_safe"],
+            unsafe=answer["unsafe"],
+            unknown=answer["rows"] - answer["is_safe"] - answer["unsafe"],
+            need_clear_history=answer["need_clear_history"],
+        ),
+        answers=Answers(empty=answer["empty"], truncated=answer["is_truncated"]),
+        attempts=Attempts(total=answer["attempts"], rows_repeated=answer["repeated"]),
+        latency_s=_spread(answer, "latency_s"),
+        time_to_first_token_s=_spread(answer, "time_to_first_token_s"),
+        wait_s=_spread(answer, "wait_s"),
+        timing=_timing(answer),
+    )
+
+
+def _spread(answer: _Answer, name: str) -> Spread | None:
+    rows = answer[f"{name}.rows"]
+    if not rows:
+        return None
+    return Spread(rows=rows, max=answer[f"{name}.max"], **{p: answer[f"{name}.{p}"] for p in _PERCENTILES})
+
+
+def _timing(answer: _Answer) -> Timing:
+    started, finished = answer["started_us"], answer["finished_us"]
+    if started is None or finished is None:
+        return Timing()
+    wall_s = (finished - started) / 1e6
+    return Timing(
+        started_at=_EPOCH + timedelta(microseconds=started),
+        finished_at=_EPOCH + timedelta(microseconds=finished),
+        wall_s=wall_s,
+        rows_per_s=answer["rows"] / wall_s if wall_s > 0 else None,
+        tokens_per_s=answer["total_tokens"] / wall_s if wall_s > 0 else None,
+    )
+
+
+def _merged_failures(answers: Iterable[_Answer]) -> tuple[FailureCount, ...]:
+    """Groups of failures put together by kind and code; the earliest row of all is the example."""
+    alike: defaultdict[tuple[str | None, int | None], list[_Answer]] = defaultdict(list)
+    for answer in answers:
+        alike[answer["error_kind"], answer["error_code"]].append(answer)
+    counts = []
+    for (kind, code), same in alike.items():
+        first = min(same, key=lambda answer: (answer["place"], answer["model"]))
+        counts.append(
+            FailureCount(
+                kind=kind,
+                code=code,
+                rows=sum(answer["rows"] for answer in same),
+                model=first["model"],
+                row_id=first["row_id"],
+                message=first["error_message"],
+            )
+        )
+    return tuple(sorted(counts, key=lambda c: (-c.rows, c.kind or "", -1 if c.code is None else c.code)))
+
+
+def _merged_costs(answers: Iterable[_Answer]) -> tuple[Cost, ...]:
+    alike: defaultdict[str | None, list[_Answer]] = defaultdict(list)
+    for answer in answers:
+        alike[answer["currency"]].append(answer)
+    costs = [
+        Cost(
+            currency=currency,
+            amount=round(math.fsum(answer["cost"] for answer in same), _COST_DIGITS),
+            rows=sum(answer["rows"] for answer in same),
+        )
+        for currency, same in alike.items()
+    ]
+    return tuple(sorted(costs, key=lambda cost: cost.currency or ""))
+
+
+def _value(value: Any) -> Value:
+    """A group's value as JSON can say it: not-a-number and infinities as text, moments in ISO format."""
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    plain: Value = value
+    return plain
+
+
+def _order(figures: Figures) -> tuple[Any, ...]:
+    """By model, then by the group's values: numbers, texts (not-a-number is one), then null."""
+    ranks = (
+        (2, 0) if value is None else (1, value) if isinstance(value, str) else (0, value)
+        for value in figures.group.values()
+    )
+    return (figures.model, *ranks)
