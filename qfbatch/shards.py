@@ -1,0 +1,48 @@
+"""Where one shard ends and the next begins: every `shard_rows` rows of a file, never across files."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from qfbatch.records import Shard
+
+
+class ShardCutter:
+    """Cuts the rows of one file after the other into shards, numbered through from 0.
+
+    The shards partition the rows: in order, without gap or overlap, each of `shard_rows` rows but for the
+    last one of a file.
+
+    Args:
+        shard_rows: rows a shard, at least 1.
+    """
+
+    def __init__(self, shard_rows: int) -> None:
+        self.shards: list[Shard] = []
+        self._shard_rows = shard_rows
+        self._starts: list[tuple[int, int]] = []
+        self._rows = 0
+
+    def add(self, numbers: Sequence[int], offsets: Sequence[int]) -> None:
+        """Takes the next rows of the current file: `source_row` and reading offset of each."""
+        first = -self._rows % self._shard_rows
+        self._starts += [
+            (numbers[index], offsets[index]) for index in range(first, len(numbers), self._shard_rows)
+        ]
+        self._rows += len(numbers)
+
+    def end_file(self, source_file: str) -> int:
+        """Closes the current file's shards and returns how many rows it had."""
+        rows = self._rows
+        for index, (first_row, offset) in enumerate(self._starts):
+            self.shards.append(
+                Shard(
+                    number=len(self.shards),
+                    source_file=source_file,
+                    first_row=first_row,
+                    rows=min(self._shard_rows, rows - index * self._shard_rows),
+                    offset=offset,
+                )
+            )
+        self._starts, self._rows = [], 0
+        return rows
