@@ -1,0 +1,77 @@
+"""A folder as a run directory: whose it is, made ready, what lies in it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from qfbatch.checkpoint.files import make_folder, storage_errors, sweep
+from qfbatch.checkpoint.layout import TEMPORARY_PREFIX, RunLayout, shard_of_journal, shard_of_part
+from qfbatch.errors import RunDirectoryError
+
+
+def check_directory(layout: RunLayout) -> None:
+    """Refuse a folder that is not ours; to be called before the lock is taken, since that writes.
+
+    Ours is: none yet, an empty one, one with a manifest, or one in which a first start was killed before its
+    manifest was there (our lock file, and nothing that holds anything).
+
+    Raises:
+        RunDirectoryError: it holds something else.
+        StorageError: it can't be read.
+    """
+    with storage_errors(layout.path, "read the folder"):
+        if not os.path.lexists(layout.path):
+            return
+        names = set(os.listdir(layout.path))  # noqa: PTH208 - names are wanted, not paths
+        if not names or layout.manifest.name in names:
+            return
+        empty = {f.name for f in (layout.journals, layout.results) if f.is_dir() and not any(f.iterdir())}
+    started = {layout.lock.name, layout.events.name} if layout.lock.name in names else set()
+    temporary = f"{TEMPORARY_PREFIX}{layout.manifest.name}."
+    foreign = sorted(n for n in names - started - empty if not n.startswith(temporary))
+    if foreign:
+        raise RunDirectoryError(
+            f"{layout.path} is not a run directory: it has no {layout.manifest.name}, but holds {foreign[0]}"
+            + (f" and {len(foreign) - 1} more." if len(foreign) > 1 else "."),
+            hint="Give the job another output.path, or move what is there away.",
+        )
+
+
+def prepare_directory(layout: RunLayout) -> None:
+    """Create what is missing and remove what crashed writers left; for the holder of the lock.
+
+    Raises:
+        StorageError: it could not be done.
+    """
+    sweep(layout.path, layout.manifest.name)
+    for folder in (layout.journals, layout.results):
+        make_folder(folder)
+        sweep(folder)
+
+
+def list_parts(layout: RunLayout) -> dict[tuple[str, int], Path]:
+    """All parts by (slug, shard), in file name order.
+
+    Raises:
+        StorageError: the folder can't be read; a missing one is an empty one.
+    """
+    found = ((shard_of_part(path.name), path) for path in _files(layout.results))
+    return {key: path for key, path in found if key is not None}
+
+
+def list_journals(layout: RunLayout) -> dict[tuple[str, int], Path]:
+    """All journals by (slug, shard), in file name order; see `list_parts`."""
+    found = ((shard_of_journal(path.name), path) for path in _files(layout.journals))
+    return {key: path for key, path in found if key is not None}
+
+
+def _files(folder: Path) -> list[Path]:
+    with storage_errors(folder, "read the folder"):
+        try:
+            return sorted(folder.iterdir())
+        except FileNotFoundError:
+            return []
+
+
+__all__ = ["check_directory", "list_journals", "list_parts", "prepare_directory"]

@@ -1,0 +1,273 @@
+"""Parts: a closed shard of one model as one Parquet file, with its totals in the footer.
+
+A part exists whole or not at all (`files.replace_file`), so one that can't be read means a sick disk or another
+hand: that is refused, never worked around. Pages carry checksums, and reading here verifies them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import IO
+
+import msgspec
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from qfbatch.checkpoint.files import replace_file
+from qfbatch.checkpoint.fitting import fitting
+from qfbatch.errors import RunDirectoryError, StorageError
+from qfbatch.records import InputColumn, Record
+from qfbatch.schema import SCHEMA_VERSION, to_table
+
+FOOTER_KEY = b"qfbatch_part"
+
+# Dictionaries and statistics pay where values repeat or are sorted; on prompts and answers they only cost.
+_REPEATED = [
+    "model",
+    "endpoint",
+    "source_file",
+    "status",
+    "parameters",
+    "error_kind",
+    "error_message",
+    "currency",
+]
+_WITH_STATISTICS = ["source_row"]
+
+
+class PartSummary(msgspec.Struct, frozen=True):
+    """Totals over the latest record of every row of a shard; what a status needs without reading rows.
+
+    Attributes:
+        rows: succeeded + failed + skipped.
+        prompt_tokens, completion_tokens, total_tokens: sums of what was counted.
+        discarded_tokens: known to be paid for answers that had to be dropped.
+        cost: by currency; rows without a price are in none.
+    """
+
+    rows: int = 0
+    succeeded: int = 0
+    failed: int = 0
+    skipped: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    total_tokens: int = 0
+    discarded_tokens: int = 0
+    cost: dict[str, float] = msgspec.field(default_factory=dict)
+
+    def __add__(self, other: PartSummary) -> PartSummary:
+        cost = dict(self.cost)
+        for currency, amount in other.cost.items():
+            cost[currency] = cost.get(currency, 0.0) + amount
+        return PartSummary(
+            self.rows + other.rows,
+            self.succeeded + other.succeeded,
+            self.failed + other.failed,
+            self.skipped + other.skipped,
+            self.prompt_tokens + other.prompt_tokens,
+            self.completion_tokens + other.completion_tokens,
+            self.total_tokens + other.total_tokens,
+            self.discarded_tokens + other.discarded_tokens,
+            cost,
+        )
+
+
+class PartFooter(msgspec.Struct, frozen=True):
+    """A part's own key in its footer: whose rows it holds, and their totals."""
+
+    run_id: str
+    model: str
+    shard: int
+    summary: PartSummary
+    schema_version: int = SCHEMA_VERSION
+
+
+_decode_footer = msgspec.json.Decoder(PartFooter).decode
+
+
+def summarise(table: pa.Table) -> PartSummary:
+    """The totals of a table of results, one row per input row."""
+    statuses = table["status"].to_pylist()
+    costs: defaultdict[str, list[float]] = defaultdict(list)
+    for currency, cost in zip(table["currency"].to_pylist(), table["cost"].to_pylist(), strict=True):
+        if cost is not None:
+            costs[currency or ""].append(cost)
+    sums = {
+        name: sum(count for count in table[name].to_pylist() if count is not None)
+        for name in ("prompt_tokens", "completion_tokens", "total_tokens", "discarded_tokens")
+    }
+    return PartSummary(
+        rows=len(statuses),
+        succeeded=statuses.count("succeeded"),
+        failed=statuses.count("failed"),
+        skipped=statuses.count("skipped"),
+        cost={currency: math.fsum(values) for currency, values in sorted(costs.items())},
+        **sums,
+    )
+
+
+def merge_rows(
+    part: pa.Table | None, records: Sequence[Record], input_columns: Sequence[InputColumn] = ()
+) -> pa.Table:
+    """The latest record of every row, in source order: a part's rows, overruled by a journal's.
+
+    Args:
+        part: rows of the shard's part; None where there is none.
+        records: the journal's records, in journal order.
+        input_columns: the run's carried columns; they decide the schema, which `part` is brought to.
+    """
+    newer = {record.row_id: record for record in records}
+    rows = sorted(newer.values(), key=lambda record: record.source_row)
+    table = _fitting_table(rows, input_columns)
+    if part is None or not part.num_rows:
+        return table
+    older = {row_id: position for position, row_id in enumerate(part["row_id"].to_pylist())}
+    kept = part.take(pa.array([p for row_id, p in older.items() if row_id not in newer], type=pa.int64()))
+    both = pa.concat_tables([_conformed(kept, table.schema), table])
+    places = both["source_row"].to_pylist()
+    order = sorted(range(len(places)), key=places.__getitem__)
+    return both.take(pa.array(order, type=pa.int64()))
+
+
+def write_part(path: Path, table: pa.Table, *, run_id: str, model: str, shard: int) -> PartSummary:
+    """Write a shard's rows as its part, whole or not at all, over an older one if there is one.
+
+    Args:
+        path: the part.
+        table: its rows, in source order.
+        run_id: the run's.
+        model: whose answers they are.
+        shard: its number.
+
+    Raises:
+        StorageError: it could not be written; an older part stands.
+    """
+    summary = summarise(table)
+    footer = msgspec.json.encode(PartFooter(run_id, model, shard, summary))
+
+    def write(file: IO[bytes]) -> None:
+        with pq.ParquetWriter(
+            file,
+            table.schema,
+            compression="zstd",
+            use_dictionary=_REPEATED,
+            write_statistics=_WITH_STATISTICS,
+            write_page_checksum=True,
+        ) as writer:
+            writer.write_table(table)
+            writer.add_key_value_metadata({FOOTER_KEY: footer})
+
+    replace_file(path, write, points="part")
+    return summary
+
+
+def read_part_footer(path: Path) -> PartFooter:
+    """Whose rows a part holds and their totals, from its footer alone.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        StorageError: it is damaged, truncated, or no part.
+        RunDirectoryError: a newer qfbatch wrote it.
+    """
+    try:
+        with pa.OSFile(str(path)) as file:
+            metadata = pq.read_metadata(file)
+        footer = _decode_footer((metadata.metadata or {})[FOOTER_KEY])
+    except FileNotFoundError:
+        raise
+    except (OSError, pa.ArrowException, KeyError, msgspec.MsgspecError) as error:
+        raise _unreadable(path, error) from error
+    if footer.schema_version > SCHEMA_VERSION:
+        raise RunDirectoryError(
+            f"{path}: written by a newer qfbatch (results schema {footer.schema_version}).",
+            hint="Upgrade qfbatch, or give this job another output.path.",
+        )
+    if footer.summary.rows != metadata.num_rows:
+        raise _unreadable(
+            path, ValueError(f"{metadata.num_rows} rows, but its footer counts {footer.summary.rows}")
+        )
+    return footer
+
+
+def read_part_summary(path: Path) -> PartSummary:
+    """A part's totals, from its footer alone; raises as `read_part_footer` does."""
+    return read_part_footer(path).summary
+
+
+def read_part_rows(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
+    """A part's rows, checksums verified.
+
+    Args:
+        path: the part.
+        columns: only these; all by default.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        StorageError: it is damaged, truncated, or no part.
+    """
+    try:
+        with pa.OSFile(str(path)) as file, pq.ParquetFile(file, page_checksum_verification=True) as part:
+            return part.read(None if columns is None else list(columns), use_threads=False)
+    except FileNotFoundError:
+        raise
+    except (OSError, pa.ArrowException) as error:
+        raise _unreadable(path, error) from error
+
+
+def find_part_rows(path: Path, columns: Sequence[str] | None = None) -> pa.Table | None:
+    """A part's rows as by `read_part_rows`; None where there is no part."""
+    try:
+        return read_part_rows(path, columns)
+    except FileNotFoundError:
+        return None
+
+
+def _fitting_table(records: Sequence[Record], input_columns: Sequence[InputColumn]) -> pa.Table:
+    """`to_table`; where a value doesn't fit its column, null stands there: every shard can be closed."""
+    try:
+        return to_table(records, input_columns)
+    except (pa.ArrowException, OverflowError, TypeError, ValueError):
+        return to_table([fitting(record, input_columns) for record in records], input_columns)
+
+
+def _conformed(table: pa.Table, schema: pa.Schema) -> pa.Table:
+    """An older part's rows under the present schema: carried columns may have come, gone or changed type."""
+    columns = []
+    for field in schema:
+        if field.name not in table.column_names:
+            columns.append(pa.nulls(table.num_rows, field.type))
+            continue
+        column = table[field.name]
+        if column.type != field.type:
+            try:
+                column = column.cast(field.type)
+            except pa.ArrowException:
+                column = pa.nulls(table.num_rows, field.type)
+        columns.append(column)
+    return pa.Table.from_arrays(columns, schema=schema)
+
+
+def _unreadable(path: Path, error: Exception) -> StorageError:
+    reason = " ".join(str(error).split())[:300]
+    return StorageError(
+        f"{path}: damaged, or no part of this run: {reason}",
+        hint="Parts are written whole, so this is trouble with the disk or another hand. Check the disk, move "
+        "this file away, and run the same command again: the rows it held are asked again.",
+    )
+
+
+__all__ = [
+    "FOOTER_KEY",
+    "PartFooter",
+    "PartSummary",
+    "find_part_rows",
+    "merge_rows",
+    "read_part_footer",
+    "read_part_rows",
+    "read_part_summary",
+    "summarise",
+    "write_part",
+]
