@@ -1,0 +1,1 @@
+"""Reports as text: the same figures for a terminal, for Markdown, for a spreadsheet and for a program."""

@@ -1,0 +1,145 @@
+"""A section as tables of finished text, the same for the terminal and for Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from qfbatch.figures import Figures
+from qfbatch.render import numbers
+from qfbatch.render.lines import costs_text, currencies_of, lines
+from qfbatch.render.section import Section
+
+TOTAL = "all models"
+
+
+class Column(NamedTuple):
+    """A column of a table.
+
+    Attributes:
+        header: its heading; empty over labels.
+        number: right-aligned.
+        essential: stays where the width does not do for all.
+    """
+
+    header: str
+    number: bool = False
+    essential: bool = True
+
+
+class Block(NamedTuple):
+    """One table.
+
+    Attributes:
+        title: its heading; empty for the first of a section.
+        columns: left to right.
+        rows: cells in the order of the columns.
+        divisible: its columns after the first stand for themselves: a narrow place may split it there.
+    """
+
+    title: str
+    columns: tuple[Column, ...]
+    rows: tuple[tuple[str, ...], ...]
+    divisible: bool = False
+
+
+def title(section: Section) -> str:
+    """The section's heading."""
+    return f"{numbers.one_line(section.name)} ({numbers.one_line(section.directory)})"
+
+
+def state(section: Section) -> str:
+    """How much of the run the figures cover, in one sentence."""
+    expected = sum(c.expected for c in section.coverage)
+    missing = sum(max(c.expected - c.present, 0) for c in section.coverage)
+    if not missing:
+        return f"Complete: {numbers.count(expected)} of {numbers.count(expected)} rows have ended."
+    ended = numbers.count(expected - missing)
+    by_model = ", ".join(
+        f"{numbers.one_line(c.model)} {numbers.count(c.present)} of {numbers.count(c.expected)}"
+        for c in section.coverage
+        if c.expected
+    )
+    of_models = f" ({by_model})" if len(section.coverage) > 1 else ""
+    return f"PARTIAL: {ended} of {numbers.count(expected)} rows have ended{of_models}."
+
+
+def blocks(section: Section) -> list[Block]:
+    """The section's tables: figures by model, groups where there are any, failures where there are any."""
+    found = [_figures(section)]
+    if section.summary.by:
+        found.append(_groups(section))
+    if section.summary.total.failures:
+        found.append(_failures(section))
+    return found
+
+
+def _figures(section: Section) -> Block:
+    """Figures down, models across; lines without a value in any column are left out."""
+    models = section.models()
+    across = [*models, section.summary.total] if len(models) != 1 else [*models]
+    headers = [numbers.one_line(figures.model) if figures.model is not None else TOTAL for figures in across]
+    cells = [
+        (line.label, *(line.text(figures) for figures in across)) for line in lines(currencies_of(across))
+    ]
+    return Block(
+        title="",
+        columns=(Column(""), *(Column(header, number=True) for header in headers)),
+        rows=tuple(row for row in cells if any(cell != numbers.MISSING for cell in row[1:])),
+        divisible=True,
+    )
+
+
+_GROUP_COLUMNS: tuple[tuple[Column, Callable[[Figures], str]], ...] = (
+    (Column("rows", number=True), lambda f: numbers.count(f.rows)),
+    (Column("succeeded", number=True), lambda f: numbers.share(f.succeeded, f.rows)),
+    (Column("failed", number=True, essential=False), lambda f: numbers.count(f.failed)),
+    (Column("tokens", number=True), lambda f: numbers.count(f.tokens.total)),
+    (Column("discarded", number=True, essential=False), lambda f: numbers.count(f.tokens.discarded)),
+    (Column("cost", number=True), costs_text),
+    (Column("unsafe", number=True, essential=False), lambda f: numbers.count(f.safety.unsafe)),
+    (Column("empty", number=True, essential=False), lambda f: numbers.count(f.answers.empty)),
+    (Column("truncated", number=True, essential=False), lambda f: numbers.count(f.answers.truncated)),
+    (Column("latency p50", number=True), lambda f: numbers.seconds(f.latency_s.p50 if f.latency_s else None)),
+    (Column("p95", number=True), lambda f: numbers.seconds(f.latency_s.p95 if f.latency_s else None)),
+)
+
+
+def _groups(section: Section) -> Block:
+    by = section.summary.by
+    return Block(
+        title=f"By {', '.join(numbers.one_line(name) for name in by)}",
+        columns=(
+            Column("model"),
+            *(Column(numbers.one_line(name)) for name in by),
+            *(column for column, _ in _GROUP_COLUMNS),
+        ),
+        rows=tuple(
+            (
+                numbers.one_line(figures.model),
+                *(numbers.group_value(figures.group[name]) for name in by),
+                *(text(figures) for _, text in _GROUP_COLUMNS),
+            )
+            for figures in section.groups()
+        ),
+    )
+
+
+def _failures(section: Section) -> Block:
+    columns = (Column("model"), Column("error"), Column("code", number=True), Column("rows", number=True))
+    return Block(
+        title="Failures",
+        columns=(*columns, Column("first row"), Column("its message")),
+        rows=tuple(
+            (
+                numbers.one_line(figures.model),
+                failure.kind or "unknown",
+                numbers.MISSING if failure.code is None else str(failure.code),
+                numbers.count(failure.rows),
+                numbers.one_line(failure.row_id),
+                numbers.one_line(failure.message),
+            )
+            for figures in section.models()
+            for failure in figures.failures
+        ),
+    )
