@@ -44,7 +44,8 @@ class ServiceSettings:
 
     Attributes:
         api: the dialect: qianfan (V1).
-        base_url: scheme and authority, and a path prefix where there is one; `local` starts the embedded server.
+        base_url: scheme and authority, and a path prefix where there is one; `local` starts the embedded
+            server.
         auth: auto, iam, oauth, token, bearer or none.
     """
 
@@ -96,6 +97,7 @@ class Job:
         input, service, models, retry, limits, budget: its sections.
         output_path: the run directory.
         environment: names of environment variables the file read, for the manifest (never their values).
+        warnings: what is allowed but probably not meant, one sentence each.
     """
 
     name: str
@@ -108,3 +110,4 @@ class Job:
     budget: Budget
     output_path: Path
     environment: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()

@@ -1,0 +1,137 @@
+"""What must hold between several values of a job file.
+
+The checks read the plain data, not the validated document, so that a wrong value in one place does not hide
+what is wrong in another; a value of the wrong type is passed over, for the document says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from qfbatch.job.problems import Findings
+from qfbatch.job.tree import Loc, to_data
+from qfbatch.pricing import Price
+from qfbatch.service.parameters import (
+    EXTRA,
+    QIANFAN_V1_RULES,
+    RULES_BY_API,
+    body_fields,
+    check_parameters,
+)
+
+_PRICES = ("prompt_per_1k", "completion_per_1k", "unit_hour")
+_CURRENCY = Price().currency
+_NOT_IN_ENDPOINT = frozenset("/?#% ")
+
+
+def check_together(findings: Findings) -> None:
+    """Record what is wrong between several values."""
+    data = to_data(findings.root)
+    _check_columns(findings, data)
+    _check_prompt(findings, data)
+    _check_models(findings, data)
+    _check_budget(findings, data)
+    _check_parameters(findings, data)
+
+
+def both_sampling_limits(data: Any) -> list[str]:
+    """A warning for each model that ends up with both temperature and top_p."""
+    return [
+        f"{model['name']}: temperature and top_p are both set; the service advises to set only one of them"
+        for _, model in _models(data)
+        if {"temperature", "top_p"}
+        <= body_fields(_mapping(data, "parameters"), _mapping(model, "parameters")).keys()
+    ]
+
+
+def unpriced_models(data: Any) -> list[str]:
+    """A warning where a budget of cost cannot see what some models cost."""
+    if _mapping(data, "budget").get("max_cost") is None:
+        return []
+    names = [str(model.get("name")) for _, model in _models(data) if not _mapping(model, "price")]
+    if not names:
+        return []
+    return [f"budget.max_cost does not count {', '.join(names)}: no price is given"]
+
+
+def _check_prompt(findings: Findings, data: Any) -> None:
+    given = _mapping(data, "input")
+    if not given:
+        return
+    both = given.get("prompt") is not None and given.get("template") is not None
+    if both:
+        findings.add(("input", "template"), "give either input.prompt or input.template, not both", key=True)
+    elif given.get("prompt") is None and given.get("template") is None:
+        message = "needs the column that holds the prompt (prompt) or a template over columns (template)"
+        findings.add(("input",), message, key=True)
+
+
+def _check_columns(findings: Findings, data: Any) -> None:
+    columns = _mapping(data, "input").get("columns")
+    if isinstance(columns, list):
+        for index, column in enumerate(columns):
+            if isinstance(column, str) and column in columns[:index]:
+                findings.add(("input", "columns", index), "this column is listed twice")
+
+
+def _check_models(findings: Findings, data: Any) -> None:
+    first: dict[str, int] = {}
+    for index, model in _models(data):
+        name = model.get("name")
+        if isinstance(name, str) and first.setdefault(name, index) != index:
+            message = f"models[{first[name]}] has the same name; results are told apart by it"
+            findings.add(("models", index, "name"), message)
+        endpoint = model.get("endpoint")
+        if isinstance(endpoint, str) and not _NOT_IN_ENDPOINT.isdisjoint(endpoint):
+            message = "give only the last part of the service's URL, without blanks or any of / ? # %"
+            findings.add(("models", index, "endpoint"), message)
+        price = model.get("price")
+        if isinstance(price, dict):
+            _check_price(findings, ("models", index, "price"), price)
+
+
+def _check_price(findings: Findings, loc: Loc, price: dict[str, Any]) -> None:
+    if all(price.get(key) is None for key in _PRICES):
+        findings.add(loc, f"needs at least one of {', '.join(_PRICES)}", key=True)
+    elif "units" in price and price.get("unit_hour") is None:
+        findings.add((*loc, "units"), "means nothing without unit_hour", key=True)
+
+
+def _check_budget(findings: Findings, data: Any) -> None:
+    if _mapping(data, "budget").get("max_cost") is None:
+        return
+    loc = ("budget", "max_cost")
+    priced = [_mapping(model, "price") for _, model in _models(data) if _mapping(model, "price")]
+    currencies = {str(price.get("currency", _CURRENCY)) for price in priced}
+    if not currencies:
+        findings.add(loc, "no model has a price, so no cost is known; give models[].price", key=True)
+    elif len(currencies) > 1:
+        message = f"needs one currency, but the models have prices in {', '.join(sorted(currencies))}"
+        findings.add(loc, message, key=True)
+
+
+def _check_parameters(findings: Findings, data: Any) -> None:
+    api = _mapping(data, "service").get("api")
+    rules = RULES_BY_API.get(api, QIANFAN_V1_RULES) if isinstance(api, str) else QIANFAN_V1_RULES
+    sections: list[tuple[Loc, Any]] = [(("parameters",), data)]
+    sections += [(("models", index, "parameters"), model) for index, model in _models(data)]
+    for loc, owner in sections:
+        for problem in check_parameters(rules, _mapping(owner, "parameters")):
+            under_extra = problem.field.removeprefix(f"{EXTRA}.")
+            field = (EXTRA, under_extra) if under_extra != problem.field else (problem.field,)
+            # A name the table does not know is wrong where it stands, not in its value.
+            unknown = problem.field not in rules and problem.field != EXTRA
+            findings.add((*loc, *field), problem.message, key=unknown)
+
+
+def _mapping(owner: Any, key: str) -> dict[str, Any]:
+    value = owner.get(key) if isinstance(owner, dict) else None
+    return value if isinstance(value, dict) else {}
+
+
+def _models(data: Any) -> Iterator[tuple[int, dict[str, Any]]]:
+    models = data.get("models") if isinstance(data, dict) else None
+    for index, model in enumerate(models if isinstance(models, list) else []):
+        if isinstance(model, dict):
+            yield index, model

@@ -1,0 +1,236 @@
+"""The job file's keys: types, ranges, defaults and meanings, each stated once.
+
+The models check single values; what concerns several at once is in `checks`. Defaults come from the frozen
+settings, so the JSON Schema and what a run does cannot disagree.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    WithJsonSchema,
+)
+
+from qfbatch.job import values
+from qfbatch.job.settings import InputSettings, ServiceSettings
+from qfbatch.limits.quota import Quota
+from qfbatch.pricing import Price
+from qfbatch.retry import RetryPolicy
+from qfbatch.service.parameters import EXTRA, QIANFAN_V1_RULES, RULES_BY_API, Rules
+
+_INPUT = InputSettings(paths=())
+_SERVICE = ServiceSettings()
+_RETRY = RetryPolicy()
+_LIMITS = Quota()
+_PRICE = Price()
+
+
+def _parameters_schema(rules: Rules) -> dict[str, Any]:
+    """The JSON Schema of `parameters` for one dialect."""
+    fields = {name: {"description": rule.meaning, **_nullable(rule.schema())} for name, rule in rules.items()}
+    extra = {"description": "additional body fields, sent as they are", "type": ["object", "null"]}
+    return {"type": "object", "properties": {**fields, EXTRA: extra}, "additionalProperties": False}
+
+
+def _nullable(schema: dict[str, Any]) -> dict[str, Any]:
+    return {**schema, "type": [schema["type"], "null"]}
+
+
+_TEXTS: dict[str, Any] = {"type": "array", "items": {"type": "string", "minLength": 1}}
+
+Text = Annotated[str, Field(min_length=1), AfterValidator(values.printable)]
+Template = Annotated[str, Field(min_length=1), AfterValidator(values.template)]
+LocalPath = Annotated[Text, AfterValidator(values.local_path)]
+Paths = Annotated[
+    list[LocalPath],
+    Field(min_length=1),
+    BeforeValidator(values.listed),
+    WithJsonSchema({"anyOf": [{"type": "string", "minLength": 1}, {**_TEXTS, "minItems": 1}]}),
+]
+Name = Annotated[Text, AfterValidator(values.file_name)]
+Api = Annotated[str, AfterValidator(values.api), Field(json_schema_extra={"enum": list(RULES_BY_API)})]
+Auth = Annotated[str, AfterValidator(values.auth), Field(json_schema_extra={"enum": list(values.AUTHS)})]
+BaseUrl = Annotated[str, AfterValidator(values.base_url)]
+Currency = Annotated[str, AfterValidator(values.currency), Field(json_schema_extra={"pattern": "^[A-Z]{3}$"})]
+Parameters = Annotated[dict[str, Any], WithJsonSchema(_parameters_schema(QIANFAN_V1_RULES))]
+
+Count = Annotated[int, Field(ge=1, le=10**12)]
+Above0 = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+From0 = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, hide_input_in_errors=True)
+
+
+class InputSection(_Section):
+    """Where rows come from and what is asked of each. Exactly one of prompt and template is given."""
+
+    path: Paths = Field(
+        description="file, folder, glob, or a list of them: .jsonl, .jsonl.gz, .jsonl.zst, .parquet"
+    )
+    id: Text | None = Field(default=None, description="column with a unique id; without it ids are derived")
+    prompt: Text | None = Field(default=None, description="column that holds the prompt")
+    template: Template | None = Field(
+        default=None, description="text over the row's columns: {column}; {{ and }} are braces"
+    )
+    columns: list[Text] | None = Field(
+        default=None, description="columns carried into the results; all by default"
+    )
+    shard_rows: Count = Field(default=_INPUT.shard_rows, description="rows a shard")
+
+
+class ServiceSection(_Section):
+    """Which service answers. Credentials come from the environment or .env only."""
+
+    api: Api = Field(default=_SERVICE.api, description="the dialect spoken")
+    base_url: BaseUrl | None = Field(
+        default=None,
+        description="scheme and host, with a path prefix where there is one; local starts the embedded "
+        f"server for the run; by default QIANFAN_BASE_URL from the environment, else {_SERVICE.base_url}",
+    )
+    auth: Auth = Field(
+        default=_SERVICE.auth, description="how calls are authorised; auto takes what the environment holds"
+    )
+
+
+class PriceSection(_Section):
+    """What a model costs: by tokens, by compute unit and hour, or both."""
+
+    prompt_per_1k: From0 | None = Field(default=None, description="per 1,000 prompt tokens")
+    completion_per_1k: From0 | None = Field(default=None, description="per 1,000 completion tokens")
+    unit_hour: From0 | None = Field(default=None, description="per compute unit and hour")
+    units: Count = Field(default=_PRICE.units, description="compute units in use")
+    currency: Currency = Field(default=_PRICE.currency, description="three-letter code")
+
+
+class LimitsSection(_Section):
+    """How many calls at once, and how many per time. All may be set together; null sets none."""
+
+    concurrency: Annotated[int, Field(ge=1, le=100_000)] = Field(
+        default=_LIMITS.concurrency, description="calls in flight at once"
+    )
+    qps: Above0 | None = Field(default=_LIMITS.qps, description="calls a second")
+    rpm: Above0 | None = Field(default=_LIMITS.rpm, description="calls a minute")
+    tpm: Above0 | None = Field(default=_LIMITS.tpm, description="tokens a minute, prompt and completion")
+    adaptive: bool = Field(
+        default=_LIMITS.adaptive,
+        description="lower the concurrency while the service throttles, then raise it again",
+    )
+
+
+class ModelSection(_Section):
+    """One model; every row goes through each of them."""
+
+    name: Text = Field(description="how results and reports call it; unique")
+    endpoint: Text = Field(description="how the service calls it: the last part of the URL")
+    parameters: Parameters | None = Field(
+        default=None, description="this model's own; they win over the job's"
+    )
+    price: PriceSection | None = Field(
+        default=None, description="prices come from here; the service publishes none"
+    )
+    limits: LimitsSection | None = Field(
+        default=None,
+        description="this model's own limits, beside the run's, whose concurrency it has by default",
+    )
+
+
+class RetrySection(_Section):
+    """How failed attempts are retried, by the service's own names."""
+
+    retry_count: Annotated[int, Field(ge=-1, le=10_000)] = Field(
+        default=_RETRY.retry_count, description="total attempts of a row; 1, 0 and -1 make one"
+    )
+    request_timeout: Above0 = Field(
+        default=_RETRY.request_timeout_s, description="longest duration of one attempt, seconds"
+    )
+    connect_timeout: Above0 = Field(
+        default=_RETRY.connect_timeout_s, description="longest duration of connecting, seconds"
+    )
+    event_timeout: Above0 = Field(
+        default=_RETRY.event_timeout_s, description="longest silence within a stream, seconds"
+    )
+    throttle_timeout: Above0 = Field(
+        default=_RETRY.throttle_timeout_s,
+        description="how long a row may be throttled in all before it fails, seconds",
+    )
+    backoff_factor: From0 = Field(
+        default=_RETRY.backoff_factor,
+        description="wait after the first failed attempt, seconds; doubles each time",
+    )
+    retry_jitter: From0 = Field(
+        default=_RETRY.jitter_s, description="upper bound of the random part of a wait, seconds"
+    )
+    retry_max_wait_interval: From0 = Field(
+        default=_RETRY.max_wait_s, description="longest wait, jitter included, seconds"
+    )
+    retry_err_codes: list[int] = Field(
+        default=sorted(_RETRY.extra_codes),
+        description="service codes to retry although they count as permanent",
+    )
+
+
+class BudgetSection(_Section):
+    """Where a run stops by itself; it can be resumed with a larger budget."""
+
+    max_cost: Above0 | None = Field(
+        default=None, description="in the models' currency, over all sessions of the run"
+    )
+    max_total_tokens: Count | None = Field(default=None, description="over all sessions of the run")
+
+
+class OutputSection(_Section):
+    """Where results go."""
+
+    path: LocalPath | None = Field(default=None, description="the run directory; runs/<name> by default")
+
+
+class JobDocument(_Section):
+    """A job of qfbatch: input rows, models, limits, and where the results go."""
+
+    name: Name = Field(
+        description="names the job; the run directory is runs/<name> unless output.path says otherwise"
+    )
+    input: InputSection = Field(description="where rows come from and what is asked of each")
+    service: ServiceSection | None = Field(default=None, description="which service answers")
+    models: Annotated[list[ModelSection], Field(min_length=1)] = Field(
+        description="the same rows through each of them"
+    )
+    parameters: Parameters | None = Field(
+        default=None, description="for all models; a row's own `parameters` column wins"
+    )
+    retry: RetrySection | None = Field(default=None, description="how failed attempts are retried")
+    limits: LimitsSection | None = Field(
+        default=None, description="how many calls at once and per time, for the run"
+    )
+    budget: BudgetSection | None = Field(default=None, description="where a run stops by itself")
+    output: OutputSection | None = Field(default=None, description="where results go")
+
+
+# The way to a section (list positions left out) → the model of its keys.
+SECTIONS: dict[tuple[str, ...], type[BaseModel]] = {
+    (): JobDocument,
+    ("input",): InputSection,
+    ("service",): ServiceSection,
+    ("models",): ModelSection,
+    ("models", "price"): PriceSection,
+    ("models", "limits"): LimitsSection,
+    ("retry",): RetrySection,
+    ("limits",): LimitsSection,
+    ("budget",): BudgetSection,
+    ("output",): OutputSection,
+}
+
+
+def json_schema() -> dict[str, Any]:
+    """The job file's JSON Schema (2020-12), with meanings, defaults and ranges."""
+    schema = TypeAdapter(JobDocument).json_schema()
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}

@@ -1,0 +1,168 @@
+"""The commented job file that `qfbatch init` writes: every section, its defaults, what to fill in.
+
+Defaults are taken from the settings, so the text cannot promise other ones than those in force.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import yaml
+
+from qfbatch.job.settings import InputSettings, ServiceSettings
+from qfbatch.job.values import file_name
+from qfbatch.limits.quota import Quota
+from qfbatch.retry import RetryPolicy
+from qfbatch.template import Template, TemplateError
+
+_IDS = ("id", "row_id", "uuid", "key", "question_id", "prompt_id", "qid")
+_PROMPTS = ("prompt", "question", "query", "instruction", "text", "input", "content")
+_MAX_TEMPLATE_COLUMNS = 2
+
+
+def starter(
+    *, name: str = "eval", path: str = "sample_data/prompts.jsonl", row: Mapping[str, Any] | None = None
+) -> str:
+    """The text of a job file that loads as it stands.
+
+    Args:
+        name: the job's name; one that cannot name a directory becomes `eval`.
+        path: the input.
+        row: columns of the input's first row, by which id and prompt are chosen; None where it is not known.
+    """
+    service, retry, limits = ServiceSettings(), RetryPolicy(), Quota()
+    return f"""\
+# yaml-language-server: $schema=job.schema.json
+# A job of qfbatch. Editors complete it once the schema is beside it: qfbatch schema > job.schema.json
+#   qfbatch check FILE   validates it and asks each model once
+#   qfbatch run FILE     runs it, or resumes it
+# ${{NAME}} and ${{NAME:-default}} read the environment. Credentials stay out of this file: they come from the
+# environment or .env (QIANFAN_ACCESS_KEY and QIANFAN_SECRET_KEY, or QIANFAN_AK and QIANFAN_SK).
+
+name: {_quoted(_usable(name))}                  # the run directory is runs/<name>
+
+input:
+  path: {_quoted(path)}   # file, folder, glob or a list of them: .jsonl, .jsonl.gz, .jsonl.zst, .parquet
+{_question(row)}
+  # columns: [topic]             # columns carried into the results; all by default
+  # shard_rows: {InputSettings(paths=()).shard_rows}
+
+service:
+  api: {service.api}
+  # base_url: {service.base_url}   # or QIANFAN_BASE_URL; local starts the embedded server for the run
+  # auth: {service.auth}                   # auto, iam, oauth, token, bearer or none
+
+models:                          # every row goes through each of them
+  - name: yi-34b
+    endpoint: your_yi_34b_endpoint   # the last part of the service's URL
+    # parameters: {{temperature: 0.8}}   # this model's own
+    # price: {{prompt_per_1k: 0.004, completion_per_1k: 0.004, currency: CNY}}   # and/or unit_hour, units
+    # limits: {{qps: 1}}               # this model's own, beside the run's
+
+parameters:                      # for all models; a row's own `parameters` column wins
+  # temperature: 0.8             # above 0, at most 1; set only one of temperature and top_p
+  # top_p: 0.8                   # 0 to 1
+  # top_k: 40                    # 1 and up
+  # penalty_score: 1.0           # 1 to 2
+  # stop: ["\\n\\n"]               # at most 4 texts of at most 20 characters
+  # stream: false
+  # extra: {{}}                    # additional body fields, sent as they are
+
+retry:
+  # retry_count: {retry.retry_count}               # total attempts of a row
+  # request_timeout: {retry.request_timeout_s:g}          # seconds, one attempt
+  # connect_timeout: {retry.connect_timeout_s:g}
+  # event_timeout: {retry.event_timeout_s:g}            # longest silence within a stream
+  # throttle_timeout: {retry.throttle_timeout_s:g}        # how long a row may be throttled in all
+  # backoff_factor: {retry.backoff_factor:g}            # wait after failed attempt n: backoff_factor * 2**(n-1) + jitter
+  # retry_jitter: {retry.jitter_s:g}
+  # retry_max_wait_interval: {retry.max_wait_s:g}
+  # retry_err_codes: []          # service codes to retry although they count as permanent
+
+limits:                          # all that are set hold together
+  # concurrency: {limits.concurrency}              # calls at once
+  # qps: 1                       # calls a second
+  # rpm: 60                      # calls a minute
+  # tpm: 60000                   # tokens a minute
+  # adaptive: {str(limits.adaptive).lower()}               # fewer calls at once while the service throttles
+
+budget:                          # the run stops there, and can be resumed with a larger one
+  # max_cost: 10                 # in the models' currency; needs prices
+  # max_total_tokens: 1000000
+
+output:
+  # path: runs/{_usable(name)}
+"""
+
+
+def _usable(name: str) -> str:
+    try:
+        return file_name(name) if name and name.isprintable() and name == name.strip() else "eval"
+    except ValueError:
+        return "eval"
+
+
+def _question(row: Mapping[str, Any] | None) -> str:
+    """The lines `id` and `prompt` or `template`, chosen by the row."""
+    if row is None:
+        return (
+            "  id: id                       # column with a unique id; without it ids are derived\n"
+            + _alternatives("prompt: prompt")
+        )
+    columns = [name for name in row if name and name.isprintable() and name == name.strip()]
+    texts = [name for name in columns if isinstance(row[name], str)]
+    id_column = next((name for name in columns if name.lower() in _IDS), None)
+    id_line = (
+        f"  id: {_quoted(id_column)}                     # column with a unique id\n"
+        if id_column
+        else "  # id: id                     # column with a unique id; without it ids are derived\n"
+    )
+    prompt = next((known for known in _PROMPTS for name in texts if name == known), None)
+    if prompt:
+        return id_line + _alternatives(f"prompt: {prompt}")
+    return id_line + _template_lines([name for name in texts if name != id_column])
+
+
+def _template_lines(texts: Sequence[str]) -> str:
+    """A template over the first text columns that a template can name."""
+    text = "\n".join(f"{{{name}}}" for name in texts[:_MAX_TEMPLATE_COLUMNS])
+    try:
+        usable = list(Template(text).fields) == list(texts[:_MAX_TEMPLATE_COLUMNS]) and bool(texts)
+    except TemplateError:
+        usable = False
+    if not usable:
+        return _alternatives(f"prompt: {_quoted(texts[0])}" if texts else "prompt: prompt")
+    return (
+        "  # prompt: prompt             # column that holds the prompt, or …\n"
+        f"  template: {_quoted(text)}   # … a template over the row's columns (exactly one of the two)"
+    )
+
+
+def _alternatives(prompt: str) -> str:
+    return (
+        f"  {prompt}               # column that holds the prompt, or …\n"
+        '  # template: "Q: {question}\\nA:"   # … a template over the row\'s columns (exactly one of the two)'
+    )
+
+
+def _quoted(text: str) -> str:
+    """A text as a YAML value on one line; plain where that reads the same."""
+    escaped = text.replace("${", "$${")
+    if (
+        escaped.replace("_", "a").replace("/", "a").replace(".", "a").replace("-", "a").isalnum()
+        and text.isascii()
+    ):
+        if text[0].isalpha() and text.lower() not in {
+            "null",
+            "true",
+            "false",
+            "yes",
+            "no",
+            "on",
+            "off",
+            "y",
+            "n",
+        }:
+            return text
+    return yaml.safe_dump(escaped, default_style='"', allow_unicode=True, width=10**9).strip()

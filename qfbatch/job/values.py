@@ -1,0 +1,115 @@
+"""What single values of a job file must be, beyond type and range.
+
+Each function takes a value and returns it, or raises ValueError with the end of a sentence that starts with
+the key.
+"""
+
+from __future__ import annotations
+
+import re
+from difflib import get_close_matches
+from typing import Any
+from urllib.parse import urlsplit
+
+from qfbatch.job.settings import LOCAL
+from qfbatch.service.parameters import RULES_BY_API, shown
+from qfbatch.template import Template, TemplateError
+
+AUTHS = ("auto", "iam", "oauth", "token", "bearer", "none")
+_PLANNED_APIS = frozenset({"openai"})
+_MAX_NAME_BYTES = 150  # file systems end at 255, and names are added to
+_FORBIDDEN = re.compile(r'[/\\:*?"<>|]')
+_RESERVED = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?", re.IGNORECASE)
+_CONVERSION = re.compile(r"!\w$|\[.*\]$")
+
+
+def printable(text: str) -> str:
+    """Text for one line: nothing invisible, no blanks at its ends."""
+    if not text.isprintable():
+        raise ValueError("must not hold line breaks or control characters")
+    if text != text.strip():
+        raise ValueError("must not start or end with a blank")
+    return text
+
+
+def file_name(text: str) -> str:
+    """A name that can be part of a path on any system."""
+    if found := _FORBIDDEN.search(text):
+        raise ValueError(f'names a directory, so it must not hold "{found[0]}"')
+    if text.startswith((".", "-")) or text.endswith(".") or _RESERVED.fullmatch(text):
+        raise ValueError(f"names a directory, which cannot be called {shown(text)}")
+    if len(text.encode()) > _MAX_NAME_BYTES:
+        raise ValueError(f"names a directory, so it must have at most {_MAX_NAME_BYTES} bytes")
+    return text
+
+
+def listed(value: Any) -> Any:
+    """One text as a list of one."""
+    return [value] if isinstance(value, str) else value
+
+
+def local_path(text: str) -> str:
+    """A path on this machine."""
+    if text.lower().startswith("s3://"):
+        raise ValueError("s3:// is not supported yet; use a local path")
+    return text
+
+
+def template(text: str) -> str:
+    """A template that can be read and reads at least one column."""
+    try:
+        fields = Template(text).fields
+    except TemplateError as error:
+        raise ValueError(str(error).removeprefix("template: ")) from error
+    if not fields:
+        raise ValueError("reads no column, so all prompts would be the same; name one as {column}")
+    for name in fields:
+        if found := _CONVERSION.search(name):
+            raise ValueError(f'between braces stands a column\'s name alone, without "{found[0][:20]}"')
+    return text
+
+
+def api(text: str) -> str:
+    """A dialect there is."""
+    if text in RULES_BY_API:
+        return text
+    known = " or ".join(RULES_BY_API)
+    if text in _PLANNED_APIS:
+        raise ValueError(f'"{text}" is not available yet; it must be {known}')
+    raise ValueError(f"must be {known}, not {shown(text)}")
+
+
+def auth(text: str) -> str:
+    """A way to authorise calls there is."""
+    if text in AUTHS:
+        return text
+    nearest = get_close_matches(text, AUTHS, n=1)
+    end = f'; did you mean "{nearest[0]}"?' if nearest else ""
+    raise ValueError(f"must be {', '.join(AUTHS[:-1])} or {AUTHS[-1]}, not {shown(text)}{end}")
+
+
+def base_url(text: str) -> str:
+    """`local`, or an http(s) URL of scheme, host and perhaps a path prefix; a last slash is dropped."""
+    if text == LOCAL:
+        return text
+    try:
+        parts = urlsplit(text)
+        port_is_fine = parts.port is None or parts.port > 0
+    except ValueError:
+        parts, port_is_fine = urlsplit(""), False
+    if parts.scheme not in {"http", "https"} or not parts.hostname or not port_is_fine:
+        raise ValueError("must be a URL such as https://aip.baidubce.com, or local")
+    if parts.username is not None or parts.password is not None:
+        raise ValueError("must not hold credentials; they come from the environment or .env")
+    if "?" in text or "#" in text:
+        raise ValueError('must end before any "?" or "#"')
+    if not text.isascii() or not text.isprintable() or " " in text:
+        raise ValueError("must be ASCII without blanks")
+    return text.rstrip("/")
+
+
+def currency(text: str) -> str:
+    """A three-letter code."""
+    if not re.fullmatch(r"[A-Z]{3}", text):
+        raise ValueError(f"must be three capital letters such as CNY, not {shown(text)}")
+    return text
