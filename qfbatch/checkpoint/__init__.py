@@ -1,1 +1,1 @@
-"""The checkpoint: what was answered is on disk, once, whatever becomes of the process (docs/checkpoint.md)."""
+"""The checkpoint: what was answered is on disk, once, whatever becomes of the process; docs/checkpoint.md."""

@@ -95,12 +95,13 @@ def replace_file(path: Path, content: bytes | Callable[[IO[bytes]], None], *, po
     """Give `path` new content, whole or not at all, and durably.
 
     Temporary file in the same folder, fsync, rename over `path`, fsync of the folder. At any moment, a power
-    cut included, `path` is either the old file or the new one; when this returns, the new one. Who had the old
-    file open goes on reading the old one.
+    cut included, `path` is either the old file or the new one; when this returns, the new one. Who had the
+    old file open goes on reading the old one.
 
     What it costs: two fsyncs (milliseconds, so nothing per row), the old and new file both on disk for a
     moment, and on Windows it fails while another process has `path` open. A crash can leave a temporary file,
-    which the next holder of the run directory removes (`sweep`). A symlink at `path` is replaced, not followed.
+    which the next holder of the run directory removes (`sweep`). A symlink at `path` is replaced, not
+    followed.
 
     Args:
         path: the file; its folder must exist.
@@ -110,7 +111,7 @@ def replace_file(path: Path, content: bytes | Callable[[IO[bytes]], None], *, po
     Raises:
         StorageError: it failed; `path` is untouched, or already new if only the folder's fsync failed.
     """
-    # Process id and counter: two writers never share one. No `.parquet` at its end: no glob of parts finds it.
+    # Process id and counter: two writers never share one. Not ending in `.parquet`: no glob of parts finds it.
     temporary = path.with_name(f"{TEMPORARY_PREFIX}{path.name}.{os.getpid()}-{next(_temporaries)}")
     try:
         with temporary.open("wb") as file:

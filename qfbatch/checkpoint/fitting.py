@@ -1,7 +1,7 @@
 """Values that don't fit their results column, as null: an answer is paid for, and a shard has to close.
 
-A service may send a code beyond 32 bits, and an input edited between two starts may hold a text where numbers were
-surveyed. Neither may keep the answers beside it from being stored.
+A service may send a code beyond 32 bits, and an input edited between two starts may hold a text where
+numbers were surveyed. Neither may keep the answers beside it from being stored.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from qfbatch.records import InputColumn, Record
 
 _INT32 = range(-(2**31), 2**31)
 _INT64 = range(-(2**63), 2**63)
+_FLOAT_LIMIT = 2**1023
 _BOUNDS = {
     "ban_round": _INT32,
     "error_code": _INT32,
@@ -48,7 +49,7 @@ def _fits(kind: str, value: object) -> bool:
         case "int64":
             return isinstance(value, int) and value in _INT64
         case "float64":
-            return isinstance(value, int | float)
+            return isinstance(value, float) or (isinstance(value, int) and abs(value) < _FLOAT_LIMIT)
         case _:
             return True
 

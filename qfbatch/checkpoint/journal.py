@@ -130,9 +130,9 @@ def read_journal(path: Path) -> JournalContents:
 class JournalWriter:
     """Appends to one journal, opened or created; not for use by two threads at once.
 
-    An existing file has to be whole (`recovery.recover_journal`). After a failed write the file is cut back to
-    what was committed. After any failure the writer refuses to go on: what a failed fsync left in the system's
-    cache nobody can know, and a second fsync would say "fine".
+    An existing file has to be whole (`recovery.recover_journal`). After a failed write the file is cut back
+    to what was committed. After any failure the writer refuses to go on: what a failed fsync left in the
+    system's cache nobody can know, and a second fsync would say "fine".
 
     Args:
         path: the journal.

@@ -25,9 +25,9 @@ _JOURNAL = re.compile(r"(?P<slug>.+)-(?P<shard>[0-9]{6,})\.journal")
 def slug(model: str) -> str:
     """A model's name as part of file names: readable, safe everywhere, different for different models.
 
-    A name of lower-case letters, digits, `.`, `_` and `-` stands as it is. Any other gets `~` and a short hash
-    of the original; upper case counts as other, because some file systems fold it. Plain names hold no `~`, so
-    the two kinds can't meet.
+    A name of lower-case letters, digits, `.`, `_` and `-` stands as it is. Any other gets `~` and a short
+    hash of the original; upper case counts as other, because some file systems fold it. Plain names hold no
+    `~`, so the two kinds can't meet.
     """
     if _PLAIN.fullmatch(model):
         return model

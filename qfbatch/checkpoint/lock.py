@@ -1,7 +1,7 @@
 """One writer per run directory.
 
-The lock is the operating system's: it dies with its process, so a killed holder leaves nothing to clean up. What
-is written inside the file is for the message only. Reading a run (status, report) takes no lock.
+The lock is the operating system's: it dies with its process, so a killed holder leaves nothing to clean up.
+What is written inside the file is for the message only. Reading a run (status, report) takes no lock.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ else:
 
 
 _BINARY = getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
-# `holder` asks by holding a shared lock for microseconds; a run that starts just then is not to be turned away.
+# `holder` asks by holding a shared lock for microseconds; a run starting just then is not to be turned away.
 _PROBE_WAITS_S = (0.01, 0.02, 0.05, 0.1)
 
 

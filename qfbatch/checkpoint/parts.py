@@ -1,7 +1,7 @@
 """Parts: a closed shard of one model as one Parquet file, with its totals in the footer.
 
-A part exists whole or not at all (`files.replace_file`), so one that can't be read means a sick disk or another
-hand: that is refused, never worked around. Pages carry checksums, and reading here verifies them.
+A part exists whole or not at all (`files.replace_file`), so one that can't be read means a sick disk or
+another hand: that is refused, never worked around. Pages carry checksums, and reading here verifies them.
 """
 
 from __future__ import annotations
@@ -254,8 +254,8 @@ def _unreadable(path: Path, error: Exception) -> StorageError:
     reason = " ".join(str(error).split())[:300]
     return StorageError(
         f"{path}: damaged, or no part of this run: {reason}",
-        hint="Parts are written whole, so this is trouble with the disk or another hand. Check the disk, move "
-        "this file away, and run the same command again: the rows it held are asked again.",
+        hint="Parts are written whole, so this is trouble with the disk or another hand. Check the disk, "
+        "move this file away, and run the same command again: the rows it held are asked again.",
     )
 
 

@@ -31,7 +31,7 @@ from qfbatch.checkpoint.recovery import recover_journal
 from qfbatch.errors import RunDirectoryError, StorageError
 from qfbatch.records import InputColumn, Record, Shard, Status
 
-_FOOTER_THREADS = 4
+_FOOTER_THREADS = 2  # parsing a footer holds the interpreter most of the time: more threads only wait
 Key = tuple[str, int]
 
 

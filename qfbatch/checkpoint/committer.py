@@ -1,0 +1,271 @@
+"""Group commit: records become durable together, off the event loop, and finished shards become parts.
+
+Workers append on the loop, which only encodes. One thread writes and fsyncs the group's journals; meanwhile
+the next group fills. Another thread merges finished shards into parts, one at a time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
+from types import TracebackType
+from typing import Any, Self
+
+from qfbatch.checkpoint.journal import JournalWriter, encode_line
+from qfbatch.checkpoint.parts import PartSummary
+from qfbatch.checkpoint.store import Checkpoint, Key
+from qfbatch.records import Record
+
+OnCommit = Callable[[list[Record]], None]
+OnClosed = Callable[[str, int, PartSummary], None]
+
+
+class Committer:
+    """The write side of a running checkpoint; an asynchronous context manager.
+
+    A record counts as done when `on_commit` has received it, not before. Rows appended and not yet durable
+    are at most `group_rows` plus those whose calls were in flight when `crowded` turned true: a killed
+    process pays again for its rows in flight and one group. To keep the disk and the loop both busy under
+    that bound, a group is written once it is half full, and its other half fills meanwhile.
+
+    Any failure (a `StorageError`, an error of a callback) is kept: every later call raises it, who waits is
+    woken, nothing more is accepted.
+
+    Args:
+        checkpoint: the recovered checkpoint.
+        on_commit: called on the loop with each group once it is durable, in append order.
+        on_closed: called on the loop with a shard's totals once its part is in place.
+        group_rows: how many rows may be undurable before `crowded`.
+        group_seconds: how long an appended row waits for company at most.
+        closing_shards: how many finished shards may wait for their part before `crowded`.
+    """
+
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        *,
+        on_commit: OnCommit = lambda _: None,
+        on_closed: OnClosed = lambda _model, _shard, _summary: None,
+        group_rows: int = 256,
+        group_seconds: float = 0.05,
+        closing_shards: int = 4,
+    ) -> None:
+        self._checkpoint = checkpoint
+        self._on_commit = on_commit
+        self._on_closed = on_closed
+        self._group_rows = group_rows
+        self._write_at = max(1, group_rows // 2)
+        self._group_seconds = group_seconds
+        self._closing_shards = closing_shards
+        self._lines: dict[Key, list[bytes]] = {}
+        self._pending: list[Record] = []
+        self._writing = 0
+        self._writers: dict[Key, JournalWriter] = {}  # opened in the writing thread, closed before merging
+        self._finished: set[Key] = set()  # waiting for their rows to be committed
+        self._sealed: set[Key] = set()  # from `finish` until the part is in place
+        self._closing: asyncio.Queue[Key | None] = asyncio.Queue()
+        self._due = asyncio.Event()
+        self._room = asyncio.Event()
+        self._room.set()
+        self._failed = asyncio.Event()
+        self._error: Exception | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._ending = False
+        self._tasks: tuple[asyncio.Task[None], ...] = ()
+        self._write_thread = ThreadPoolExecutor(1, "qfbatch-commit")
+        self._merge_thread = ThreadPoolExecutor(1, "qfbatch-merge")
+
+    async def __aenter__(self) -> Self:
+        self._loop = asyncio.get_running_loop()
+        self._tasks = (
+            self._loop.create_task(self._guarded(self._commit_groups()), name="qfbatch-commit"),
+            self._loop.create_task(self._guarded(self._close_shards()), name="qfbatch-close"),
+        )
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close(partial=kind is None)
+
+    @property
+    def undurable(self) -> int:
+        """Rows appended and not committed yet."""
+        return len(self._pending) + self._writing
+
+    @property
+    def crowded(self) -> bool:
+        """Whether no new row should be started now; see `wait_for_room`."""
+        return self.undurable >= self._group_rows or len(self._sealed) >= self._closing_shards
+
+    def append(self, record: Record) -> None:
+        """Take a record into the current group. Cheap, never waits; ask `crowded` before starting a new row.
+
+        Raises:
+            StorageError: an earlier commit failed.
+            ValueError: the record's shard is finished and not closed yet, or the committer is closed.
+        """
+        self._check()
+        key = record.model, record.shard
+        if self._ending or key in self._sealed:
+            raise ValueError(f"append to {record.model}, shard {record.shard} after its end")
+        line = encode_line(record)
+        lines = self._lines.get(key)
+        if lines is None:
+            lines = self._lines[key] = []
+        lines.append(line)
+        self._pending.append(record)
+        count = len(self._pending)
+        if count == 1:
+            self._timer = self._loop.call_later(self._group_seconds, self._due.set)
+        if count >= self._write_at:
+            self._due.set()
+            if count + self._writing >= self._group_rows:
+                self._room.clear()
+
+    def finish(self, model: str, shard: int) -> None:
+        """Have the shard closed into its part once all its rows are committed; none may follow until then.
+
+        Raises:
+            StorageError: an earlier commit or merge failed.
+        """
+        self._check()
+        if self._ending:
+            raise ValueError("finish after close")
+        key = model, shard
+        if key not in self._sealed:
+            self._sealed.add(key)
+            self._finished.add(key)
+            self._due.set()
+            self._settle()
+
+    async def wait_for_room(self) -> None:
+        """Wait until not `crowded`.
+
+        Raises:
+            StorageError: a commit or merge failed, before or while waiting.
+        """
+        self._check()
+        while self.crowded:
+            await self._room.wait()
+            self._check()
+
+    async def failure(self) -> None:
+        """Wait for the first failure and raise it; never returns. For whoever has to stop the run."""
+        await self._failed.wait()
+        self._check()
+
+    async def close(self, *, partial: bool = True) -> None:
+        """Commit everything, close shards into parts, end the threads. A second call does nothing.
+
+        Args:
+            partial: also close unfinished shards, so that their rows stand in `results/`; without it their
+                journals keep them, just as safely and faster.
+
+        Raises:
+            StorageError: a commit or merge failed, now or earlier.
+        """
+        if self._ending:
+            self._check()
+            return
+        self._ending = True
+        try:
+            self._due.set()
+            if self._tasks:
+                commits, closings = self._tasks
+                await commits
+                if self._error is None:
+                    for key in sorted(self._checkpoint.journalled - self._sealed) if partial else ():
+                        self._closing.put_nowait(key)
+                    self._closing.put_nowait(None)
+                    await closings
+        finally:
+            await self._stop()
+        self._check()
+
+    async def _stop(self) -> None:
+        self._cancel_timer()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        # Waits for the one write or merge a thread may be in: leaving it behind would leave the lock to
+        # others.
+        self._write_thread.shutdown(cancel_futures=True)
+        self._merge_thread.shutdown(cancel_futures=True)
+        for writer in self._writers.values():
+            writer.close()
+        self._writers.clear()
+
+    async def _commit_groups(self) -> None:
+        while True:
+            await self._due.wait()
+            self._due.clear()
+            self._cancel_timer()
+            lines, self._lines = self._lines, {}
+            group, self._pending = self._pending, []
+            if group:
+                self._writing = len(group)
+                await self._loop.run_in_executor(self._write_thread, self._write, lines)
+                self._writing = 0
+                self._on_commit(group)
+            # No write is under way here, so a finished shard without waiting lines is committed.
+            for key in [key for key in self._finished if key not in self._lines]:
+                self._finished.discard(key)
+                self._closing.put_nowait(key)
+            self._settle()
+            if self._ending and not self._pending:
+                return
+
+    def _write(self, lines: dict[Key, list[bytes]]) -> None:
+        """In the writing thread: write all journals of the group, then fsync each."""
+        writers = []
+        for key, new in lines.items():
+            writer = self._writers.get(key)
+            if writer is None:
+                writer = self._writers[key] = self._checkpoint.begin(*key)
+            writer.append(b"".join(new))
+            writers.append(writer)
+        for writer in writers:
+            writer.commit()
+
+    async def _close_shards(self) -> None:
+        while (key := await self._closing.get()) is not None:
+            summary = await self._loop.run_in_executor(self._merge_thread, self._merge, key)
+            self._sealed.discard(key)
+            self._on_closed(*key, summary)
+            self._settle()
+
+    def _merge(self, key: Key) -> PartSummary:
+        """In the merging thread: nothing is written to this shard's journal any more."""
+        writer = self._writers.pop(key, None)
+        if writer is not None:
+            writer.close()
+        return self._checkpoint.close_shard(*key)
+
+    async def _guarded(self, work: Coroutine[Any, Any, None]) -> None:
+        try:
+            await work
+        except Exception as error:  # noqa: BLE001 - kept, and raised to every caller from here on
+            self._error = self._error or error
+            self._failed.set()
+            self._settle()
+
+    def _settle(self) -> None:
+        """Let those who wait go on, or have the next ones wait."""
+        if self._error is not None or not self.crowded:
+            self._room.set()
+        else:
+            self._room.clear()
+
+    def _check(self) -> None:
+        if self._error is not None:
+            raise self._error
+
+    def _cancel_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+
+__all__ = ["Committer", "OnClosed", "OnCommit"]
