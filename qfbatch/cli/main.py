@@ -22,6 +22,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "check": ("qfbatch.cli.check", "Validate job and input, then ask each model once."),
     "report": ("qfbatch.cli.report", "Token costs and quality of one or more runs."),
     "serve": ("qfbatch.cli.serve", "A local server that speaks the same protocol."),
+    "init": ("qfbatch.cli.init", "Write a commented job file to start from."),
+    "schema": ("qfbatch.cli.schema", "Print the job file's JSON Schema, for editors."),
 }
 
 

@@ -5,6 +5,7 @@ Defaults are taken from the settings, so the text cannot promise other ones than
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,6 +13,7 @@ import yaml
 
 from qfbatch.job.settings import InputSettings, ServiceSettings
 from qfbatch.job.values import file_name
+from qfbatch.job.yaml_scalars import typed
 from qfbatch.limits.quota import Quota
 from qfbatch.retry import RetryPolicy
 from qfbatch.template import Template, TemplateError
@@ -19,6 +21,7 @@ from qfbatch.template import Template, TemplateError
 _IDS = ("id", "row_id", "uuid", "key", "question_id", "prompt_id", "qid")
 _PROMPTS = ("prompt", "question", "query", "instruction", "text", "input", "content")
 _MAX_TEMPLATE_COLUMNS = 2
+_PLAIN = re.compile(r"[A-Za-z][A-Za-z0-9_./-]*")
 
 
 def starter(
@@ -75,7 +78,7 @@ retry:
   # connect_timeout: {retry.connect_timeout_s:g}
   # event_timeout: {retry.event_timeout_s:g}            # longest silence within a stream
   # throttle_timeout: {retry.throttle_timeout_s:g}        # how long a row may be throttled in all
-  # backoff_factor: {retry.backoff_factor:g}            # wait after failed attempt n: backoff_factor * 2**(n-1) + jitter
+  # backoff_factor: {retry.backoff_factor:g}            # wait after attempt n: this * 2**(n-1) + jitter
   # retry_jitter: {retry.jitter_s:g}
   # retry_max_wait_interval: {retry.max_wait_s:g}
   # retry_err_codes: []          # service codes to retry although they count as permanent
@@ -148,21 +151,7 @@ def _alternatives(prompt: str) -> str:
 
 def _quoted(text: str) -> str:
     """A text as a YAML value on one line; plain where that reads the same."""
+    if _PLAIN.fullmatch(text) and isinstance(typed(text), str):
+        return text
     escaped = text.replace("${", "$${")
-    if (
-        escaped.replace("_", "a").replace("/", "a").replace(".", "a").replace("-", "a").isalnum()
-        and text.isascii()
-    ):
-        if text[0].isalpha() and text.lower() not in {
-            "null",
-            "true",
-            "false",
-            "yes",
-            "no",
-            "on",
-            "off",
-            "y",
-            "n",
-        }:
-            return text
     return yaml.safe_dump(escaped, default_style='"', allow_unicode=True, width=10**9).strip()

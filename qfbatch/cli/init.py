@@ -1,0 +1,105 @@
+"""`qfbatch init`: a commented job file to start from."""
+
+from __future__ import annotations
+
+import gzip
+import io
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import click
+import msgspec
+import pyarrow as pa
+import pyarrow.parquet as pq
+import zstandard
+
+from qfbatch.errors import InputError, UsageError
+from qfbatch.job.starter import starter
+
+MAX_LINE = 64 * 1024 * 1024  # bytes of the first line that are read
+
+
+@click.command()
+@click.argument("data_file", required=False, type=click.Path(path_type=Path))
+@click.option("-o", "--output", default="job.yaml", show_default=True, help="File to write; - is stdout.")
+@click.option("--force", is_flag=True, help="Overwrite the file if there is one.")
+def command(data_file: Path | None, output: str, *, force: bool) -> None:
+    """Write a commented job file to start from.
+
+    With DATA_FILE (.jsonl, .jsonl.gz, .jsonl.zst or .parquet) its first row fills in id and prompt.
+    """
+    if data_file is None:
+        text = starter()
+    else:
+        name = data_file.name.split(".")[0]
+        text = starter(name=name, path=data_file.as_posix(), row=first_row(data_file))
+    if output == "-":
+        click.echo(text, nl=False)
+        return
+    try:
+        with Path(output).open("w" if force else "x", encoding="utf-8") as file:
+            file.write(text)
+    except FileExistsError as error:
+        hint = "Give --force to overwrite it, or --output for another file."
+        raise UsageError(f"{output}: there is such a file already", hint=hint) from error
+    except OSError as error:
+        hint = "Give --output for another file."
+        raise UsageError(f"{output}: cannot be written: {error.strerror}", hint=hint) from error
+    click.echo(f"wrote {output}; fill in the endpoint, then: qfbatch check {output}", err=True)
+
+
+def first_row(path: Path) -> Mapping[str, Any]:
+    """The columns of a data file's first row.
+
+    Raises:
+        InputError: the file cannot be read, has no row, or is of no known kind.
+    """
+    try:
+        if path.name.endswith(".parquet"):
+            return _first_of_parquet(path)
+        with path.open("rb") as file:
+            return _first_of_jsonl(path, file)
+    except OSError as error:
+        reason = error.strerror or "damaged"
+        hint = "Check the name and the file's permissions."
+        raise InputError(f"cannot be read: {reason}", source_file=str(path), hint=hint) from error
+    except (EOFError, zstandard.ZstdError, pa.ArrowException) as error:
+        raise InputError("cannot be read: damaged", source_file=str(path)) from error
+
+
+def _first_of_parquet(path: Path) -> Mapping[str, Any]:
+    with pq.ParquetFile(path) as file:
+        for batch in file.iter_batches(batch_size=1):
+            row: dict[str, Any] = batch.to_pylist()[0]
+            return row
+    raise InputError("has no rows", source_file=str(path))
+
+
+def _first_of_jsonl(path: Path, file: BinaryIO) -> Mapping[str, Any]:
+    number = 0
+    for line in _lines(path, file):
+        number += 1
+        text = line.removeprefix(b"\xef\xbb\xbf").strip()
+        if not text:
+            continue
+        try:
+            row = msgspec.json.decode(text)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise InputError("not JSON", source_file=str(path), source_row=number) from error
+        if not isinstance(row, dict):
+            raise InputError("not a JSON object", source_file=str(path), source_row=number)
+        return row
+    raise InputError("has no rows", source_file=str(path))
+
+
+def _lines(path: Path, file: BinaryIO) -> io.BufferedIOBase | BinaryIO:
+    """The file's lines as a stream of bytes, by the end of its name."""
+    if path.name.endswith(".jsonl"):
+        return file
+    if path.name.endswith(".jsonl.gz"):
+        return gzip.GzipFile(fileobj=file)
+    if path.name.endswith(".jsonl.zst"):
+        return io.BufferedReader(zstandard.ZstdDecompressor().stream_reader(file))
+    hint = "Known are .jsonl, .jsonl.gz, .jsonl.zst and .parquet."
+    raise InputError("this kind of file is not known", source_file=str(path), hint=hint)
