@@ -20,7 +20,7 @@ from typing import Any, TypeAlias
 
 import polars as pl
 
-from qfbatch.errors import UsageError
+from qfbatch.errors import StorageError, UsageError
 from qfbatch.figures import (
     Answers,
     Attempts,
@@ -79,10 +79,11 @@ def summarise(results: pl.LazyFrame, *, by: Sequence[str] = ()) -> Summary:
 
     Raises:
         UsageError: a column does not exist, or there are more than `MAX_GROUPS` groups.
+        StorageError: the rows cannot be read.
     """
     columns = resolve_columns(results.collect_schema().names(), by)
     keys = [f"by{n}" for n in range(len(columns))]  # names no results column has
-    slim = _needed(results, dict(zip(keys, columns.values(), strict=True))).collect().lazy()
+    slim = _read(_needed(results, dict(zip(keys, columns.values(), strict=True)))).lazy()
     finest = ["model", *keys]
     if columns:
         _refuse_too_many(slim.select(pl.struct(finest).n_unique()).collect().item(), tuple(columns))
@@ -92,6 +93,18 @@ def summarise(results: pl.LazyFrame, *, by: Sequence[str] = ()) -> Summary:
     )
     *counted, failures, costs = (answer.rows(named=True) for answer in answers)
     return _assembled(tuple(columns), keys, counted, failures, costs)
+
+
+def _read(frame: pl.LazyFrame) -> pl.DataFrame:
+    """The frame's rows; the only place where files behind it are read."""
+    try:
+        return frame.collect()
+    except (pl.exceptions.PolarsError, OSError) as error:
+        reason = " ".join(str(error).split())[:300]
+        raise StorageError(
+            f"the results cannot be read: {reason}",
+            hint="Run the same command again; if it fails again, check that disk.",
+        ) from error
 
 
 def resolve_columns(existing: Sequence[str], by: Sequence[str]) -> dict[str, str]:

@@ -1,7 +1,7 @@
 """Which figures a report shows, in which order, under which key and label: one list for every format.
 
-A figure's key is a CSV column; its label stands in tables. Cost has one figure a currency, so the list depends
-on the currencies that occur.
+A figure's key is a CSV column, its label stands in tables. Cost has one figure a currency, so the list
+depends on the currencies that occur.
 """
 
 from __future__ import annotations

@@ -1,0 +1,148 @@
+"""`qfbatch export`: a run's results as one file."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+import click
+import polars as pl
+
+from qfbatch.checkpoint.files import replace_file
+from qfbatch.checkpoint.layout import RunLayout
+from qfbatch.checkpoint.results import scan_results
+from qfbatch.cli.target import Run, open_run
+from qfbatch.errors import StorageError, UsageError
+
+STDOUT = "-"
+FORMATS = ("jsonl", "csv", "parquet")
+ORDER = ("model", "shard", "source_row")
+_ISO = "%Y-%m-%dT%H:%M:%S%.6fZ"
+
+
+@click.command("export")
+@click.argument("run_dir")
+@click.argument("file")
+@click.option("--format", "form", type=click.Choice(FORMATS), help="What to write; by default as FILE ends.")
+@click.option("--force", is_flag=True, help="Replace FILE if it exists.")
+def command(run_dir: str, file: str, form: str | None, *, force: bool) -> None:
+    """Write a run's results, joined with their input columns, to one file.
+
+    RUN_DIR is a run directory or its job file. FILE ends in .jsonl, .csv or .parquet; - is standard output
+    and needs --format. Rows come in the order of model, shard and source row.
+    """
+    form = form or _format_of(file)
+    run = open_run(run_dir)
+    results = scan_results(run.layout).sort(ORDER)
+    if file == STDOUT:
+        _to_stdout(results, form)
+    else:
+        _to_file(results, form, _target(Path(file), run.layout, force=force))
+    _say(run, results, file)
+
+
+def write(results: pl.LazyFrame, form: str, file: IO[bytes]) -> None:
+    """Write results to an open file, streamed.
+
+    Moments become ISO 8601 text in UTC where the format has none of its own; every other value stands as it is.
+
+    Args:
+        results: rows of the results schema.
+        form: one of `FORMATS`.
+        file: open for binary writing.
+
+    Raises:
+        StorageError: reading or writing failed.
+    """
+    with _storage_errors():
+        if form == "parquet":
+            results.sink_parquet(file, compression="zstd")
+        elif form == "csv":
+            _with_iso_moments(results).sink_csv(file)
+        else:
+            _with_iso_moments(results).sink_ndjson(file)
+
+
+def _with_iso_moments(results: pl.LazyFrame) -> pl.LazyFrame:
+    moments = [name for name, kind in results.collect_schema().items() if isinstance(kind, pl.Datetime)]
+    return results.with_columns(pl.col(moments).dt.strftime(_ISO)) if moments else results
+
+
+def _format_of(file: str) -> str:
+    if file == STDOUT:
+        raise UsageError(
+            "standard output has no suffix to tell the format", hint=f"Add --format {FORMATS[0]}."
+        )
+    form = Path(file).suffix.lower().removeprefix(".")
+    if form not in FORMATS:
+        raise UsageError(
+            f"{file}: its suffix does not tell the format",
+            hint="Name a .jsonl, .csv or .parquet file, or add --format.",
+        )
+    return form
+
+
+def _target(file: Path, layout: RunLayout, *, force: bool) -> Path:
+    """The file to write, symlinks followed.
+
+    Raises:
+        UsageError: it may not be written there.
+    """
+    path = file.resolve()
+    if not path.parent.is_dir():
+        raise UsageError(f"{file}: there is no folder {path.parent}", hint="Create it, or name another file.")
+    for own in (layout.results.resolve(), layout.journals.resolve()):
+        if own in path.parents:
+            raise UsageError(
+                f"{file}: this folder is the run's own; a file there would be read as its results",
+                hint="Name a file outside of the run directory.",
+            )
+    if path.exists() and not path.is_file():
+        raise UsageError(f"{file}: not a regular file", hint="Name a file, or - for standard output.")
+    if path.exists() and not force:
+        raise UsageError(f"{file}: exists already", hint="Add --force to replace it, or name another file.")
+    return path
+
+
+def _to_file(results: pl.LazyFrame, form: str, path: Path) -> None:
+    try:
+        replace_file(path, lambda file: write(results, form, file))
+    except StorageError as error:
+        raise StorageError(
+            error.message, hint="Nothing was exported. Make room or name another place."
+        ) from error
+
+
+def _to_stdout(results: pl.LazyFrame, form: str) -> None:
+    """By way of a temporary file: what is printed is whole, and Parquet can be piped too."""
+    with tempfile.TemporaryFile() as file:
+        write(results, form, file)
+        file.seek(0)
+        shutil.copyfileobj(file, sys.stdout.buffer)
+
+
+def _say(run: Run, results: pl.LazyFrame, file: str) -> None:
+    """How much that was, on stderr, and that it is not all where it is not."""
+    with _storage_errors():
+        rows = results.select(pl.len()).collect().item()
+    expected = run.rows * len(run.models)
+    place = "standard output" if file == STDOUT else file
+    partial = f" (PARTIAL: the run has {expected:,} to answer)" if rows < expected else ""
+    click.echo(f"{rows:,} rows to {place}{partial}", err=True)
+
+
+@contextmanager
+def _storage_errors() -> Iterator[None]:
+    try:
+        yield
+    except (pl.exceptions.PolarsError, FileNotFoundError) as error:
+        reason = " ".join(str(error).split())[:300]
+        raise StorageError(
+            f"the results cannot be read or written: {reason}",
+            hint="Run the same command again; if it fails again, check that disk.",
+        ) from error

@@ -1,0 +1,71 @@
+"""`qfbatch report`: what one or more runs came to."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Sequence
+
+import click
+
+from qfbatch.checkpoint.files import replace_file
+from qfbatch.checkpoint.results import scan_results
+from qfbatch.cli.target import Run, open_run
+from qfbatch.errors import StorageError
+from qfbatch.render import csv_text, json_text, markdown, table
+from qfbatch.render.section import Section, section
+from qfbatch.summary import summarise
+
+FORMATS = ("table", "json", "csv", "markdown")
+
+
+@click.command("report")
+@click.argument("targets", nargs=-1, required=True, metavar="TARGET...")
+@click.option("--by", multiple=True, metavar="COLUMN", help="Also by the values of this column; repeatable.")
+@click.option("--format", "form", type=click.Choice(FORMATS), default="table", show_default=True)
+def command(targets: tuple[str, ...], by: tuple[str, ...], form: str) -> None:
+    """Token costs and quality of one or more runs.
+
+    TARGET is a run directory or a job file. COLUMN is a carried column (topic) or a column of the results
+    (finish_reason). Each run's last report is also kept as JSON in its directory (report.json).
+    """
+    runs = [open_run(target) for target in targets]
+    sections = [_section(run, by) for run in runs]
+    for run, part in zip(runs, sections, strict=True):
+        _keep(run, part)
+    _emit(_rendered(sections, form))
+
+
+def _section(run: Run, by: Sequence[str]) -> Section:
+    summary = summarise(scan_results(run.layout), by=by)
+    return section(run.name, run.directory, summary, models=run.models, rows=run.rows)
+
+
+def _keep(run: Run, part: Section) -> None:
+    """The run's last report, beside its results; a run that may only be read is reported all the same."""
+    if not os.access(run.layout.path, os.W_OK):
+        return
+    try:
+        replace_file(run.layout.report, json_text.render([part]).encode())
+    except StorageError as error:
+        click.echo(f"note: the report was not kept: {error.message}", err=True)
+
+
+def _rendered(sections: Sequence[Section], form: str) -> str:
+    if form == "json":
+        return json_text.render(sections)
+    if form == "csv":
+        return csv_text.render(sections)
+    if form == "markdown":
+        return markdown.render(sections)
+    return table.render(sections, width=shutil.get_terminal_size().columns, color=_wants_color())
+
+
+def _wants_color() -> bool:
+    return sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+def _emit(text: str) -> None:
+    """To a terminal as it wants it; to a file or a pipe always UTF-8, whatever the locale says."""
+    click.echo(text if sys.stdout.isatty() else text.encode(), nl=False)

@@ -1,0 +1,84 @@
+"""What `report` and `export` are pointed at: a run directory, or the job file whose run is meant."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from qfbatch.checkpoint.layout import RunLayout
+from qfbatch.checkpoint.manifest import Manifest, read_manifest
+from qfbatch.errors import UsageError
+from qfbatch.job.environment import environment
+from qfbatch.job.load import load_job
+
+JOB_SUFFIXES = frozenset({".yaml", ".yml"})
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A run that exists.
+
+    Attributes:
+        directory: as the user named it, or as the job file does.
+        layout: its files.
+        manifest: what it is.
+    """
+
+    directory: str
+    layout: RunLayout
+    manifest: Manifest
+
+    @property
+    def name(self) -> str:
+        """The job's name."""
+        return str(self.manifest.job.get("name") or Path(self.directory).name)
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """The models' names, in the job's order."""
+        return tuple(str(model["name"]) for model in self.manifest.job.get("models", ()))
+
+    @property
+    def rows(self) -> int:
+        """Rows that each model is to answer."""
+        return self.manifest.survey.rows
+
+
+def open_run(target: str) -> Run:
+    """The run that a command line names.
+
+    Args:
+        target: a run directory or a job file (.yaml, .yml).
+
+    Raises:
+        UsageError: it is neither, or there is no run yet; `JobFileError` where the job file is wrong.
+        RunDirectoryError: the run's manifest cannot be read.
+    """
+    path = Path(target)
+    if path.suffix.lower() in JOB_SUFFIXES and not path.is_dir():
+        directory = load_job(path, environ=environment(Path.cwd(), os.environ)).output_path
+        run = _run_in(directory)
+        if run is None:
+            raise UsageError(
+                f"{target}: this job has not been run yet: {directory} holds no run",
+                hint=f"Start it: qfbatch run {target}",
+            )
+        return run
+    if not path.exists():
+        raise UsageError(f"{target}: there is no such run directory or job file", hint=_NEXT_STEP)
+    if not path.is_dir():
+        raise UsageError(f"{target}: neither a run directory nor a job file (.yaml, .yml)", hint=_NEXT_STEP)
+    run = _run_in(path)
+    if run is None:
+        raise UsageError(f"{target}: no run in this directory (it has no manifest.json)", hint=_NEXT_STEP)
+    return run
+
+
+_NEXT_STEP = "Name a run directory (runs/<name>) or the job file of a run; `qfbatch run JOB.yaml` starts one."
+
+
+def _run_in(directory: Path) -> Run | None:
+    layout = RunLayout(directory)
+    manifest = read_manifest(layout)
+    return None if manifest is None else Run(str(directory), layout, manifest)
