@@ -7,7 +7,13 @@ number of attempts (0 and -1 also make one call), and the wait after failed atte
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import Protocol
+
+from tenacity import AsyncRetrying, RetryCallState, retry_if_result, stop_after_attempt
+
+from qfbatch.records import Action, Completion, Failure
 
 MAX_EXPONENT = 62  # 2**62 seconds is beyond any cap; keeps the power finite for absurd attempt numbers
 
@@ -47,3 +53,64 @@ class RetryPolicy:
         """Seconds to wait after failed `attempt` (from 1); `uniform` is a draw from [0, 1)."""
         backoff = self.backoff_factor * 2.0 ** min(attempt - 1, MAX_EXPONENT)
         return max(0.0, min(backoff + self.jitter_s * uniform, self.max_wait_s))
+
+
+Outcome = Completion | Failure
+
+
+class Waiting(Protocol):
+    """Sleeps between two attempts."""
+
+    async def __call__(self, seconds: float) -> None:
+        """Return after so many seconds, or raise to give the row up."""
+
+
+async def further_attempts(
+    first: Failure,
+    attempt: Callable[[], Awaitable[Outcome]],
+    *,
+    policy: RetryPolicy,
+    uniform: Callable[[], float],
+    wait: Waiting,
+) -> Outcome:
+    """What a row comes to after its first attempt failed.
+
+    Entered only then: a row answered at once never meets this machinery, which costs more than its call.
+
+    Args:
+        first: how the first attempt failed.
+        attempt: makes one more.
+        policy: how many, how long between.
+        uniform: draws from [0, 1) for the jitter.
+        wait: sleeps between attempts; what it raises ends the row.
+
+    Returns:
+        The first outcome that is not to be retried, or the last attempt's own failure.
+    """
+    pending: list[Outcome] = [first]
+
+    async def next_outcome() -> Outcome:
+        # tenacity counts this call as attempt 1, which has been made already.
+        return pending.pop() if pending else await attempt()
+
+    def wait_s(state: RetryCallState) -> float:
+        own = policy.wait_s(state.attempt_number, uniform())
+        asked = _failure_of(state).retry_after_s
+        # The service's wait beats the curve, within the cap of one wait.
+        return own if asked is None else min(max(own, asked), policy.max_wait_s)
+
+    retrying = AsyncRetrying(
+        stop=stop_after_attempt(policy.attempts),
+        wait=wait_s,
+        retry=retry_if_result(lambda outcome: isinstance(outcome, Failure) and outcome.action is Action.RETRY),
+        retry_error_callback=_failure_of,
+        sleep=wait,
+    )
+    outcome: Outcome = await retrying(next_outcome)
+    return outcome
+
+
+def _failure_of(state: RetryCallState) -> Failure:
+    assert state.outcome is not None, "tenacity asks only after an attempt"  # noqa: S101
+    failure: Failure = state.outcome.result()
+    return failure

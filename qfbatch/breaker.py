@@ -1,0 +1,100 @@
+"""When to stop a run in which nothing succeeds any more. Pure: it is told of outcomes and says a reason, or None.
+
+A service that is down, a network that is gone or a request that is wrong in every row would otherwise burn
+through the whole input. A row that fails among rows that succeed never trips it, nor does the slow last row.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from qfbatch.records import Action, ErrorKind, Failure
+
+ALIKE_ROWS = 100
+FAILED_ATTEMPTS = 32
+UNREACHABLE_S = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class BreakerPolicy:
+    """When the breaker trips.
+
+    Attributes:
+        alike_rows: so many rows in a row refused with the same code, and none answered between.
+        failed_attempts: so many transient failures in a row, and none answered between, ...
+        quiet_s: ... over at least this long; a slow answer may still be on its way.
+        unreachable_s: ... or over this long, when not one of them reached the service.
+        throttled_s: nothing but refusals by rate over this long.
+    """
+
+    alike_rows: int = ALIKE_ROWS
+    failed_attempts: int = FAILED_ATTEMPTS
+    quiet_s: float = 60.0
+    unreachable_s: float = UNREACHABLE_S
+    throttled_s: float = 900.0
+
+
+class Breaker:
+    """Watches one model's outcomes.
+
+    Args:
+        policy: when it trips.
+        now: seconds on the caller's clock.
+    """
+
+    def __init__(self, policy: BreakerPolicy, now: float) -> None:
+        self._policy = policy
+        self._alike: tuple[ErrorKind, int | None] | None = None
+        self._alike_rows = 0
+        self._attempts = 0
+        self._reached = False
+        self._since = now
+        self._throttled_since: float | None = None
+
+    def succeeded(self) -> None:
+        """A call was answered: everything before is forgiven."""
+        self._alike_rows = 0
+        self._attempts = 0
+        self._reached = False
+        self._throttled_since = None
+
+    def failed(self, failure: Failure, now: float) -> str | None:
+        """A call failed.
+
+        Returns:
+            Why the run should stop, as a clause; None to go on.
+        """
+        if failure.action is Action.THROTTLE:
+            if self._throttled_since is None:
+                self._throttled_since = now
+            if now - self._throttled_since >= self._policy.throttled_s:
+                return f"nothing but refusals by rate for {self._policy.throttled_s:g} s ({failure.message})"
+            return None
+        self._throttled_since = None
+        if failure.action is Action.ROW:
+            return self._row_refused(failure)
+        if failure.action is Action.RETRY:
+            return self._attempt_failed(failure, now)
+        return None
+
+    def _row_refused(self, failure: Failure) -> str | None:
+        self._reached = True
+        alike = (failure.kind, failure.code)
+        self._alike_rows = self._alike_rows + 1 if alike == self._alike else 1
+        self._alike = alike
+        if self._alike_rows < self._policy.alike_rows:
+            return None
+        return f"{self._alike_rows} rows in a row were refused alike ({failure.message})"
+
+    def _attempt_failed(self, failure: Failure, now: float) -> str | None:
+        if self._attempts == 0:
+            self._since = now
+            self._reached = False
+        self._attempts += 1
+        self._reached = self._reached or failure.kind is not ErrorKind.CONNECTION
+        if self._attempts < self._policy.failed_attempts:
+            return None
+        quiet_s = now - self._since
+        if quiet_s < (self._policy.quiet_s if self._reached else self._policy.unreachable_s):
+            return None
+        return f"{self._attempts} attempts in a row failed over {quiet_s:.0f} s ({failure.message})"

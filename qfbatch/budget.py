@@ -1,0 +1,51 @@
+"""The job's own budget: what is spent, what is on its way, and whether another row still fits. Pure."""
+
+from __future__ import annotations
+
+from qfbatch.job.settings import Budget
+from qfbatch.records import Record
+
+
+class BudgetGuard:
+    """Stops admitting rows in time, counting what is in flight.
+
+    Args:
+        budget: the limits; all None lets everything pass.
+        spent_tokens, spent_cost: by earlier sessions of the run.
+    """
+
+    def __init__(self, budget: Budget, *, spent_tokens: int = 0, spent_cost: float = 0.0) -> None:
+        self._budget = budget
+        self._tokens = float(spent_tokens)
+        self._cost = spent_cost
+        self._reserved_tokens = 0.0
+        self._reserved_cost = 0.0
+
+    @property
+    def limited(self) -> bool:
+        """Whether there is any limit."""
+        return self._budget.max_cost is not None or self._budget.max_total_tokens is not None
+
+    def reached(self) -> str | None:
+        """Which limit leaves no room for another row, as a clause; None if there is room."""
+        max_tokens, max_cost = self._budget.max_total_tokens, self._budget.max_cost
+        if max_tokens is not None and self._tokens + self._reserved_tokens >= max_tokens:
+            return f"budget.max_total_tokens ({max_tokens}) is used up: {self._tokens:.0f} tokens"
+        if max_cost is not None and self._cost + self._reserved_cost >= max_cost:
+            return f"budget.max_cost ({max_cost:g}) is used up: {self._cost:.4f}"
+        return None
+
+    def reserve(self, tokens: float, cost: float) -> None:
+        """A row of this expected size starts."""
+        self._reserved_tokens += tokens
+        self._reserved_cost += cost
+
+    def release(self, tokens: float, cost: float) -> None:
+        """That row ended, recorded or not."""
+        self._reserved_tokens -= tokens
+        self._reserved_cost -= cost
+
+    def spend(self, record: Record) -> None:
+        """Count what a recorded row cost, dropped answers included."""
+        self._tokens += (record.total_tokens or 0) + record.discarded_tokens
+        self._cost += record.cost or 0.0

@@ -1,0 +1,309 @@
+"""Credentials: found in the environment, added to calls, renewed when the service says they went stale.
+
+Secrets live in this module's objects and in the calls they sign, nowhere else: no repr, message, log or file
+has them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import Any, Protocol
+from urllib.parse import quote, urlencode, urlsplit
+
+import msgspec
+
+from qfbatch.errors import ServiceRefused
+from qfbatch.records import Action, ErrorKind, Failure
+from qfbatch.service.dialect import Call
+from qfbatch.service.http_failures import bad_answer, clean_message, status_failure
+from qfbatch.service.signing import sign
+from qfbatch.transport import HttpCall, Transport, TransportError
+
+IAM_EXPIRATION_S = 1800  # the documented validity of a signature
+OAUTH_PATH = "/oauth/2.0/token"
+OAUTH_TIMEOUT_S = 30.0
+RENEW_BEFORE_S = 60.0  # a token this close to its end is renewed before it is used
+
+_HTTP_OK = 200
+_SET = frozenset({"1", "true", "yes", "on"})
+
+
+class Authorizer(Protocol):
+    """Adds credentials to calls.
+
+    Attributes:
+        found: where the credentials came from, for `check` and logs; never what they are.
+    """
+
+    found: str
+
+    async def authorize(self, call: Call, *, timeout_s: float) -> HttpCall:
+        """The call, ready to be sent.
+
+        Raises:
+            TransportError: if a token has to be fetched and cannot be.
+        """
+
+    async def renew(self, refused: HttpCall) -> bool:
+        """The service called the credentials of `refused` stale: get new ones, once for all rows in flight.
+
+        Returns:
+            False if there is nothing to renew.
+
+        Raises:
+            TransportError: if a token has to be fetched and cannot be.
+        """
+
+
+class NoCredentials:
+    """Calls go out as they are: private deployments, and the embedded server."""
+
+    def __init__(self, base_url: str, found: str) -> None:
+        self._base_url = base_url
+        self.found = found
+
+    async def authorize(self, call: Call, *, timeout_s: float) -> HttpCall:
+        """The call as it is."""
+        return HttpCall(self._base_url + call.path, call.headers, call.body, timeout_s, call.stream)
+
+    async def renew(self, refused: HttpCall) -> bool:
+        """There is nothing to renew."""
+        del refused
+        return False
+
+
+class Bearer:
+    """`Authorization: Bearer …`."""
+
+    def __init__(self, base_url: str, key: str, found: str) -> None:
+        self._base_url = base_url
+        self._header = f"Bearer {key}"
+        self.found = found
+
+    async def authorize(self, call: Call, *, timeout_s: float) -> HttpCall:
+        """The call with its header."""
+        headers = {**call.headers, "Authorization": self._header}
+        return HttpCall(self._base_url + call.path, headers, call.body, timeout_s, call.stream)
+
+    async def renew(self, refused: HttpCall) -> bool:
+        """A fixed key cannot be renewed."""
+        del refused
+        return False
+
+
+class StaticToken:
+    """A fixed `access_token` in the query."""
+
+    def __init__(self, base_url: str, token: str, found: str) -> None:
+        self._base_url = base_url
+        self._query = "?access_token=" + quote(token, safe="")
+        self.found = found
+
+    async def authorize(self, call: Call, *, timeout_s: float) -> HttpCall:
+        """The call with the token in its query."""
+        url = self._base_url + call.path + self._query
+        return HttpCall(url, call.headers, call.body, timeout_s, call.stream)
+
+    async def renew(self, refused: HttpCall) -> bool:
+        """A fixed token cannot be renewed."""
+        del refused
+        return False
+
+
+class Iam:
+    """IAM AK/SK: every attempt is signed on its own (bce-auth-v1).
+
+    Args:
+        base_url: scheme, authority and path prefix of the service.
+        access_key: AK.
+        secret_key: SK.
+        found: where they came from.
+        now: wall clock, seconds since the epoch.
+    """
+
+    def __init__(
+        self, base_url: str, access_key: str, secret_key: str, found: str, *, now: Callable[[], float]
+    ) -> None:
+        self._base_url = base_url
+        parts = urlsplit(base_url)
+        self._host = parts.netloc
+        self._prefix = parts.path
+        self._access_key = access_key
+        self._secret_key = secret_key
+        self._now = now
+        self.found = found
+
+    async def authorize(self, call: Call, *, timeout_s: float) -> HttpCall:
+        """The call, signed now."""
+        timestamp = datetime.fromtimestamp(self._now(), UTC)
+        headers = {
+            **call.headers,
+            "Host": self._host,
+            "x-bce-date": timestamp.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        }
+        headers["Authorization"] = sign(
+            method="POST",
+            path=self._prefix + call.path,
+            query={},
+            headers=headers,
+            access_key=self._access_key,
+            secret_key=self._secret_key,
+            timestamp=timestamp,
+            expiration_s=IAM_EXPIRATION_S,
+        )
+        return HttpCall(self._base_url + call.path, headers, call.body, timeout_s, call.stream)
+
+    async def renew(self, refused: HttpCall) -> bool:
+        """Signatures are made anew for every attempt anyway."""
+        del refused
+        return False
+
+
+class OAuth:
+    """OAuth client credentials: an `access_token` in the query, fetched when needed, once for everybody.
+
+    Args:
+        base_url: scheme, authority and path prefix of the service.
+        client_id: AK.
+        client_secret: SK.
+        found: where they came from.
+        transport: carries the token call.
+        now: wall clock, seconds since the epoch.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        client_id: str,
+        client_secret: str,
+        found: str,
+        *,
+        transport: Transport,
+        now: Callable[[], float],
+    ) -> None:
+        self._base_url = base_url
+        self._client_id = client_id
+        self._client_secret = client_secret
+        self._transport = transport
+        self._now = now
+        self._query = ""
+        self._renew_at = float("-inf")
+        self._fetching = asyncio.Lock()
+        self.found = found
+
+    async def authorize(self, call: Call, *, timeout_s: float) -> HttpCall:
+        """The call with a valid token in its query."""
+        if self._now() >= self._renew_at:
+            async with self._fetching:
+                if self._now() >= self._renew_at:
+                    await self._fetch()
+        url = self._base_url + call.path + self._query
+        return HttpCall(url, call.headers, call.body, timeout_s, call.stream)
+
+    async def renew(self, refused: HttpCall) -> bool:
+        """Fetch a new token, unless another row has done so since `refused` was made."""
+        async with self._fetching:
+            if self._query and refused.url.endswith(self._query):
+                await self._fetch()
+        return True
+
+    async def _fetch(self) -> None:
+        query = urlencode(
+            {
+                "grant_type": "client_credentials",
+                "client_id": self._client_id,
+                "client_secret": self._client_secret,
+            }
+        )
+        call = HttpCall(
+            url=f"{self._base_url}{OAUTH_PATH}?{query}",
+            headers={"Content-Type": "application/json", "Accept": "application/json"},
+            body=b"",
+            timeout_s=OAUTH_TIMEOUT_S,
+        )
+        async with self._transport.exchange(call) as response:
+            body = await response.read()
+            token, expires_in_s = _token(response.status, response.header, body, now=self._now())
+        self._query = "?access_token=" + quote(token, safe="")
+        self._renew_at = self._now() + max(0.0, expires_in_s - RENEW_BEFORE_S)
+
+
+def _token(
+    status: int, header: Callable[[str], str | None], body: bytes, *, now: float
+) -> tuple[str, float]:
+    """The token of an OAuth answer and its validity in seconds; `TransportError` for anything else."""
+    try:
+        answer: Any = msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        answer = None
+    if isinstance(answer, dict) and isinstance(answer.get("error"), str):
+        description = clean_message(str(answer.get("error_description", "")))
+        message = f"the keys were refused: {clean_message(answer['error'])}: {description}"
+        raise TransportError(Failure(ErrorKind.CREDENTIALS, Action.JOB, message, code=status))
+    if status != _HTTP_OK:
+        raise TransportError(status_failure(status, header, "no access token", now=now))
+    if not isinstance(answer, dict) or not isinstance(answer.get("access_token"), str):
+        raise TransportError(bad_answer("the token answer has no access_token"))
+    expires_in = answer.get("expires_in")
+    valid_s = float(expires_in) if isinstance(expires_in, int | float) and expires_in > 0 else 3600.0
+    return answer["access_token"], valid_s
+
+
+def find_authorizer(
+    auth: str,
+    *,
+    base_url: str,
+    environ: Mapping[str, str],
+    transport: Transport,
+    now: Callable[[], float],
+) -> Authorizer:
+    """The credentials that `service.auth` asks for, from the environment.
+
+    `auto` takes what is there, in the service's own order: a static token, OAuth keys, IAM keys, a bearer
+    key, then `QIANFAN_NO_AUTH`.
+
+    Args:
+        auth: auto, iam, oauth, token, bearer or none.
+        base_url: of the service, without a trailing slash.
+        environ: the process environment and `.env`.
+        transport: carries token calls.
+        now: wall clock, seconds since the epoch.
+
+    Raises:
+        ServiceRefused: if the asked-for variables are not set.
+    """
+    token = environ.get("QIANFAN_ACCESS_TOKEN")
+    ak, sk = environ.get("QIANFAN_AK"), environ.get("QIANFAN_SK")
+    access_key, secret_key = environ.get("QIANFAN_ACCESS_KEY"), environ.get("QIANFAN_SECRET_KEY")
+    bearer = environ.get("QIANFAN_BEARER_TOKEN")
+    if auth == "none":
+        return NoCredentials(base_url, "none (service.auth)")
+    if auth in ("auto", "token") and token:
+        return StaticToken(base_url, token, "token from QIANFAN_ACCESS_TOKEN")
+    if auth in ("auto", "oauth") and ak and sk:
+        found = "OAuth keys from QIANFAN_AK and QIANFAN_SK"
+        return OAuth(base_url, ak, sk, found, transport=transport, now=now)
+    if auth in ("auto", "iam") and access_key and secret_key:
+        found = "IAM keys from QIANFAN_ACCESS_KEY and QIANFAN_SECRET_KEY"
+        return Iam(base_url, access_key, secret_key, found, now=now)
+    if auth in ("auto", "bearer") and bearer:
+        return Bearer(base_url, bearer, "bearer key from QIANFAN_BEARER_TOKEN")
+    if auth == "auto" and environ.get("QIANFAN_NO_AUTH", "").lower() in _SET:
+        return NoCredentials(base_url, "none (QIANFAN_NO_AUTH)")
+    raise ServiceRefused(
+        f"no credentials found for service.auth {auth}: {_MISSING[auth]} not set.",
+        hint="Set them in the environment or in a .env file beside where you run qfbatch, "
+        "or use service.auth: none for a server that needs none.",
+    )
+
+
+_MISSING = {
+    "auto": "neither QIANFAN_ACCESS_KEY with QIANFAN_SECRET_KEY (IAM), nor QIANFAN_AK with QIANFAN_SK (OAuth), "
+    "nor QIANFAN_ACCESS_TOKEN is",
+    "iam": "QIANFAN_ACCESS_KEY and QIANFAN_SECRET_KEY are",
+    "oauth": "QIANFAN_AK and QIANFAN_SK are",
+    "token": "QIANFAN_ACCESS_TOKEN is",
+    "bearer": "QIANFAN_BEARER_TOKEN is",
+}

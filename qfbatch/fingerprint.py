@@ -1,0 +1,51 @@
+"""What decides a run's results, field by field: a resume that would mix answers of two jobs is refused by it.
+
+Decides: how a prompt is made, how rows are identified, and per model the dialect, endpoint and parameters. Does
+not decide: limits, retries, timeouts, prices, budget, credentials, the service's address.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from qfbatch.job.settings import Job
+
+Fingerprint = dict[str, Any]
+
+
+def fingerprint(job: Job) -> Fingerprint:
+    """The job's deciding fields by their dotted path; values as in the job file."""
+    fields: Fingerprint = {
+        "input.id": job.input.id,
+        "input.prompt": job.input.prompt,
+        "input.template": job.input.template,
+    }
+    for model in job.models:
+        prefix = f"models.{model.name}."
+        fields[prefix + "api"] = job.service.api
+        fields[prefix + "endpoint"] = model.endpoint
+        fields[prefix + "parameters"] = dict(sorted(model.parameters.items()))
+    return fields
+
+
+def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """What differs in the fields both have, one line each; a model added or left out differs in nothing."""
+    lines = []
+    for name in before.keys() & now.keys():
+        old, new = before[name], now[name]
+        if old == new:
+            continue
+        if isinstance(old, dict) and isinstance(new, dict):
+            lines += [
+                f"{name}.{key}: was {_shown(old.get(key))}, is {_shown(new.get(key))}"
+                for key in old.keys() | new.keys()
+                if old.get(key) != new.get(key)
+            ]
+        else:
+            lines.append(f"{name}: was {_shown(old)}, is {_shown(new)}")
+    return sorted(lines)
+
+
+def _shown(value: Any) -> str:
+    return "not set" if value is None else repr(value)

@@ -1,0 +1,341 @@
+"""Qianfan V1 ("wenxinworkshop") completions: the dialect of `service.api: qianfan`.
+
+Sources: the service's public documentation of Yi-34B, Pythia-6.9B and its error codes. Only `result` is
+needed to call something an answer; every other field is taken where it has the documented type and is None
+otherwise, for an answer that was paid for is not thrown away over a missing flag.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import quote
+
+import msgspec
+from msgspec import Struct
+
+from qfbatch.records import Action, Completion, ErrorKind, Failure, Usage, UsageSource
+from qfbatch.service.dialect import Call, Header, RateSignals
+from qfbatch.service.http_failures import bad_answer, clean_message, retry_after_s, status_failure
+from qfbatch.service.parameters import QIANFAN_V1_RULES
+from qfbatch.service.sse import EventParser, EventTooLarge
+
+PATH = "/rpc/2.0/ai_custom/v1/wenxinworkshop/completions/"
+HTTP_OK = 200
+MAX_TOKENS = 2**40  # beyond any model: a larger count is not a count
+MAX_CREATED = 253402300799  # the last second of the year 9999, where calendars of readers end
+
+_R, _T, _F, _W, _J = Action.RETRY, Action.THROTTLE, Action.REFRESH, Action.ROW, Action.JOB
+_K = ErrorKind
+
+# Service code → what failed, and what to do (the policy table of docs/failures.md).
+ERROR_CODES: dict[int, tuple[ErrorKind, Action]] = {
+    1: (_K.SERVER, _R),
+    2: (_K.SERVER, _R),
+    3: (_K.NOT_FOUND, _J),
+    4: (_K.RATE_LIMITED, _T),
+    6: (_K.PERMISSION, _J),
+    13: (_K.CREDENTIALS, _J),
+    14: (_K.CREDENTIALS, _J),
+    15: (_K.SERVER, _R),
+    17: (_K.QUOTA, _J),
+    18: (_K.RATE_LIMITED, _T),
+    19: (_K.QUOTA, _J),
+    100: (_K.CREDENTIALS, _J),
+    110: (_K.CREDENTIALS, _F),
+    111: (_K.CREDENTIALS, _F),
+    336000: (_K.SERVER, _R),
+    336001: (_K.INVALID_REQUEST, _W),
+    336002: (_K.INVALID_REQUEST, _W),
+    336003: (_K.INVALID_REQUEST, _W),
+    336004: (_K.PERMISSION, _J),
+    336005: (_K.NOT_FOUND, _J),
+    336006: (_K.INVALID_REQUEST, _W),
+    336007: (_K.TOO_LONG, _W),
+    336008: (_K.INVALID_REQUEST, _W),
+    336100: (_K.RATE_LIMITED, _T),
+    336101: (_K.INVALID_REQUEST, _J),
+    336102: (_K.INVALID_REQUEST, _W),
+    336103: (_K.TOO_LONG, _W),
+    336104: (_K.INVALID_REQUEST, _W),
+    336105: (_K.INVALID_REQUEST, _W),
+    336200: (_K.SERVER, _R),
+    336303: (_K.INVALID_REQUEST, _W),
+    336501: (_K.RATE_LIMITED, _T),
+    336502: (_K.RATE_LIMITED, _T),
+    337006: (_K.INVALID_REQUEST, _W),
+}
+
+
+class _Body(Struct, gc=False):
+    """The union of everything the service answers: an answer, a stream event, or an error."""
+
+    id: Any = None
+    object: Any = None
+    created: Any = None
+    result: Any = None
+    is_safe: Any = None
+    is_truncated: Any = None
+    need_clear_history: Any = None
+    ban_round: Any = None
+    finish_reason: Any = None
+    is_end: Any = None
+    usage: Any = None
+    error_code: Any = None
+    error_msg: Any = None
+    code: Any = None  # IAM gateway: {"code", "message", "requestId"}
+    message: Any = None
+
+
+_encoder = msgspec.json.Encoder()
+_decoder = msgspec.json.Decoder(_Body)
+
+
+class QianfanV1:
+    """The dialect, stateless: one instance serves a whole run."""
+
+    name = "qianfan"
+    rules = QIANFAN_V1_RULES
+
+    def encode(self, endpoint: str, prompt: str, parameters: Mapping[str, Any]) -> Call:
+        """The call that asks `endpoint` to complete `prompt`; `parameters` are body fields."""
+        return Call(
+            path=PATH + quote(endpoint, safe=""),
+            headers={"Content-Type": "application/json"},
+            body=_encoder.encode({"prompt": prompt, **parameters}),
+            stream=parameters.get("stream") is True,
+        )
+
+    def decode(self, status: int, header: Header, body: bytes, *, now: float) -> Completion | Failure:
+        """The outcome of a call answered as a whole; see `Dialect.decode`."""
+        try:
+            answer = _decoder.decode(body)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            if status != HTTP_OK:
+                return status_failure(status, header, "", now=now)
+            return bad_answer(f"the answer is not a JSON object ({len(body)} bytes)")
+        failure = _failure(answer, status, header, now=now)
+        if failure is not None:
+            return failure
+        if not isinstance(answer.result, str):
+            return bad_answer("the answer has no `result` text")
+        return _completion(answer, answer.result, _usage([answer.usage]))
+
+    def stream_decoder(self, status: int, header: Header, *, now: float) -> QianfanStream:
+        """A decoder for one streamed answer; errors and gateways may answer it as a whole instead."""
+        return QianfanStream(self, status, header, now=now)
+
+    def rate_signals(self, header: Header) -> RateSignals | None:
+        """The `X-Ratelimit-*` headers; limits are per minute."""
+        limit_requests = _number(header("x-ratelimit-limit-requests"))
+        limit_tokens = _number(header("x-ratelimit-limit-tokens"))
+        remaining_requests = _number(header("x-ratelimit-remaining-requests"))
+        remaining_tokens = _number(header("x-ratelimit-remaining-tokens"))
+        if limit_requests is limit_tokens is remaining_requests is remaining_tokens is None:
+            return None
+        return RateSignals(limit_requests, limit_tokens, remaining_requests, remaining_tokens)
+
+
+class QianfanStream:
+    """Collects the events of one streamed answer.
+
+    The answer is complete only when an event with `is_end: true` arrived. Usage follows the service's own
+    numbers: prompt and total tokens are the maxima over the events, completion is their difference.
+    """
+
+    def __init__(self, dialect: QianfanV1, status: int, header: Header, *, now: float) -> None:
+        self._dialect = dialect
+        self._status = status
+        self._header = header
+        self._now = now
+        self._parser = EventParser()
+        self._whole: bytearray | None = None if status == HTTP_OK else bytearray()
+        self._pieces: list[str] = []
+        self._usages: list[Any] = []
+        self._seen = _Body()
+        self._failure: Failure | None = None
+        self._complete = False
+        self._fed = False
+
+    @property
+    def started(self) -> bool:
+        """Whether the first piece of the answer has arrived."""
+        return bool(self._pieces)
+
+    @property
+    def ended(self) -> bool:
+        """Whether the end event or an error was seen."""
+        return self._complete or self._failure is not None
+
+    def feed(self, chunk: bytes) -> None:
+        """Take bytes as they arrive."""
+        if not self._fed and chunk.strip():
+            self._fed = True
+            # Errors of a stream request come as plain JSON, pages of gateways as HTML: neither is an event.
+            if self._whole is None and chunk.lstrip()[:1] in (b"{", b"<", b"["):
+                self._whole = bytearray()
+        if self._whole is not None:
+            self._whole += chunk
+            return
+        try:
+            for payload in self._parser.feed(chunk):
+                self._take(payload)
+        except EventTooLarge as error:
+            self._failure = self._failure or bad_answer(str(error))
+
+    def finish(self, *, broken: Failure | None = None) -> Completion | Failure:
+        """The outcome once the stream has closed; see `StreamDecoder.finish`."""
+        if self._whole is not None:
+            return broken or self._dialect.decode(
+                self._status, self._header, bytes(self._whole), now=self._now
+            )
+        for payload in self._parser.finish():
+            self._take(payload)
+        usage = _usage(self._usages)
+        failure = self._failure
+        if failure is None and not self._complete:
+            message = "the stream ended before its end event"
+            failure = broken or Failure(ErrorKind.TRUNCATED_STREAM, Action.RETRY, message)
+        if failure is not None:
+            return msgspec.structs.replace(failure, usage=usage)
+        return _completion(self._seen, "".join(self._pieces), usage)
+
+    def _take(self, payload: bytes) -> None:
+        if self.ended or payload == b"[DONE]":
+            return
+        try:
+            event = _decoder.decode(payload)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            self._failure = bad_answer("an event of the stream is not a JSON object")
+            return
+        self._failure = _failure(event, self._status, self._header, now=self._now)
+        if self._failure is not None:
+            return
+        if isinstance(event.result, str) and event.result:
+            self._pieces.append(event.result)
+        if event.usage is not None:
+            self._usages.append(event.usage)
+        for name in _STICKY:
+            value = getattr(event, name)
+            if value is not None:
+                setattr(self._seen, name, value)
+        self._complete = event.is_end is True
+
+
+# Fields of a streamed answer: the last event that has one decides.
+_STICKY = (
+    "id",
+    "object",
+    "created",
+    "is_safe",
+    "is_truncated",
+    "need_clear_history",
+    "ban_round",
+    "finish_reason",
+)
+
+
+def _failure(answer: _Body, status: int, header: Header, *, now: float) -> Failure | None:
+    code = _integer(answer.error_code)
+    if code:
+        kind, action = ERROR_CODES.get(code, (ErrorKind.UNKNOWN, Action.ROW))
+        return Failure(
+            kind=kind,
+            action=action,
+            message=clean_message(_text(answer.error_msg) or f"error code {code}"),
+            code=_int32(code),
+            retry_after_s=retry_after_s(header, now=now),
+        )
+    if status != HTTP_OK:
+        message = _text(answer.message) or _text(answer.error_msg) or ""
+        detail = f"{answer.code}: {message}" if isinstance(answer.code, str) else message
+        return status_failure(status, header, detail, now=now)
+    return None
+
+
+def _completion(answer: _Body, result: str, usage: Usage | None) -> Completion:
+    return Completion(
+        result=result,
+        usage=usage,
+        is_safe=_flag(answer.is_safe),
+        need_clear_history=_flag(answer.need_clear_history),
+        is_truncated=_flag(answer.is_truncated),
+        ban_round=_int32(answer.ban_round),
+        finish_reason=_text(answer.finish_reason),
+        response_id=_text(answer.id),
+        object=_text(answer.object),
+        created=_created(answer.created),
+    )
+
+
+def _usage(usages: list[Any]) -> Usage | None:
+    """Usage over the events of an answer (one, when it was not streamed), by the rule of the class docstring.
+
+    Without any `total_tokens`: the completion counts are summed if they ever decrease (per-event deltas), else
+    their maximum is taken (cumulative), and the usage is marked as estimated.
+    """
+    prompts: list[int] = []
+    completions: list[int] = []
+    totals: list[int] = []
+    for usage in usages:
+        if isinstance(usage, dict):
+            for counts, key in (
+                (prompts, "prompt_tokens"),
+                (completions, "completion_tokens"),
+                (totals, "total_tokens"),
+            ):
+                count = _integer(usage.get(key))
+                if count is not None and 0 <= count <= MAX_TOKENS:
+                    counts.append(count)
+    prompt = max(prompts, default=0)
+    if len(usages) == 1 and completions:
+        return Usage(prompt, completions[0], totals[0] if totals else prompt + completions[0])
+    if totals:
+        total = max(max(totals), prompt)
+        return Usage(prompt, total - prompt, total)
+    if not prompts and not completions:
+        return None
+    deltas = any(later < earlier for earlier, later in zip(completions, completions[1:], strict=False))
+    completion = sum(completions) if deltas else max(completions, default=0)
+    return Usage(prompt, completion, prompt + completion, UsageSource.ESTIMATED)
+
+
+def _integer(value: Any) -> int | None:
+    if isinstance(value, bool):
+        return None
+    if isinstance(value, int):
+        return value
+    if isinstance(value, str) and value.lstrip("-").isascii() and value.lstrip("-").isdigit():
+        return int(value)
+    return None
+
+
+def _created(value: Any) -> int | None:
+    seconds = _integer(value)
+    return seconds if seconds is not None and 0 <= seconds <= MAX_CREATED else None
+
+
+def _int32(value: Any) -> int | None:
+    number = _integer(value)
+    return number if number is not None and -(2**31) <= number < 2**31 else None
+
+
+def _number(value: str | None) -> float | None:
+    if value is None:
+        return None
+    try:
+        number = float(value)
+    except ValueError:
+        return None
+    return number if 0 <= number < float("inf") else None
+
+
+def _flag(value: Any) -> bool | None:
+    """The documented samples write flags as 1 and 0, the tables as booleans."""
+    if isinstance(value, bool):
+        return value
+    return bool(value) if value in (0, 1) else None
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) else None

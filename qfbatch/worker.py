@@ -1,0 +1,388 @@
+"""One row's life for one model: admitted, called, judged, perhaps called again, and recorded.
+
+A row never raises. It ends as a record, or, when the run is ending and nothing of it is in flight, it is left
+undone for the next run. The way of a row answered at once is short on purpose; everything else happens off it.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+
+import msgspec
+
+from qfbatch.admission import Lane
+from qfbatch.breaker import Breaker
+from qfbatch.credentials import Authorizer
+from qfbatch.errors import ServiceRefused
+from qfbatch.job.settings import ModelSettings
+from qfbatch.progress.events import AttemptFailed, Observer, Throttled, TokenRenewed
+from qfbatch.records import (
+    Action,
+    Completion,
+    ErrorKind,
+    Failure,
+    Record,
+    Request,
+    Status,
+)
+from qfbatch.retry import Outcome, RetryPolicy, further_attempts
+from qfbatch.service.dialect import Call, Dialect
+from qfbatch.stopping import RunStopping, Stop
+from qfbatch.transport import HttpCall, Transport, TransportError
+
+MICROSECONDS = 1_000_000
+FIRST_EXPECTED_COMPLETION = 128  # tokens, until answers have been seen
+SMOOTHING = 0.05  # weight of the newest answer in the expected completion
+
+
+@dataclass(slots=True)
+class Route:
+    """Everything that takes one model's rows to the service and back.
+
+    Attributes:
+        model: the model's settings.
+        dialect, transport, authorizer: what is said, how it travels, on whose account.
+        lane: its limits.
+        breaker: stops the run when nothing succeeds.
+        retry: how attempts follow each other.
+        expected_completion: tokens the next answer will probably have.
+    """
+
+    model: ModelSettings
+    dialect: Dialect
+    transport: Transport
+    authorizer: Authorizer
+    lane: Lane
+    breaker: Breaker
+    retry: RetryPolicy
+    expected_completion: float = field(default=FIRST_EXPECTED_COMPLETION)
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What all rows of a run share besides their route.
+
+    Attributes:
+        stop: whether the run is ending.
+        observe: takes what happened.
+        now: wall clock, seconds since the epoch.
+        clock: monotonic clock, seconds; the admission's own.
+        rng: draws the jitter.
+        on_idle, on_busy: told when a row starts and stops waiting between attempts, so that another may use
+            its place in the meantime.
+    """
+
+    stop: Stop
+    observe: Observer
+    now: Callable[[], float]
+    clock: Callable[[], float]
+    rng: random.Random
+    on_idle: Callable[[], None] = lambda: None
+    on_busy: Callable[[], None] = lambda: None
+
+
+_encoder = msgspec.json.Encoder(order="sorted")
+
+
+async def work(route: Route, request: Request, around: Surroundings) -> Record | None:
+    """Take one row all the way.
+
+    Returns:
+        Its record; None if the run is ending and the row was left undone.
+    """
+    life = _Life(route, request, around)
+    try:
+        outcome = await life.attempt()
+        if isinstance(outcome, Failure) and outcome.action is Action.RETRY:
+            outcome = await further_attempts(
+                life.noted(outcome),
+                life.next_attempt,
+                policy=route.retry,
+                uniform=around.rng.random,
+                wait=life.wait,
+            )
+    except RunStopping:
+        return None
+    return life.record(outcome)
+
+
+class _Life:
+    """The state of one row while it is worked on."""
+
+    __slots__ = (
+        "around",
+        "attempts",
+        "call",
+        "discarded_tokens",
+        "finished_at",
+        "latency_s",
+        "renewed",
+        "request",
+        "route",
+        "started_at",
+        "throttled_since",
+        "time_to_first_token_s",
+        "wait_s",
+    )
+
+    def __init__(self, route: Route, request: Request, around: Surroundings) -> None:
+        self.route = route
+        self.request = request
+        self.around = around
+        self.call = route.dialect.encode(route.model.endpoint, request.prompt, request.parameters)
+        self.attempts = 0
+        self.wait_s = 0.0
+        self.discarded_tokens = 0
+        self.started_at = 0.0
+        self.finished_at = 0.0
+        self.latency_s = 0.0
+        self.time_to_first_token_s: float | None = None
+        self.renewed = False
+        self.throttled_since: float | None = None
+
+    async def attempt(self) -> Outcome:
+        """One attempt, with as many calls as throttling and stale credentials make of it.
+
+        Raises:
+            RunStopping: if the run ends before there is an outcome to keep.
+        """
+        route, around = self.route, self.around
+        while True:
+            expected = self.request.estimated_tokens + int(route.expected_completion)
+            asked_at = around.clock()
+            if not await route.lane.enter(expected):
+                raise RunStopping
+            began = around.clock()
+            self.wait_s += began - asked_at
+            self.attempts += 1
+            if self.attempts == 1:
+                self.started_at = around.now()
+            outcome: Outcome | None = None
+            sent: HttpCall | None = None
+            try:
+                sent = await route.authorizer.authorize(self.call, timeout_s=route.retry.request_timeout_s)
+                outcome = await self._exchange(self.call, sent, began)
+            except TransportError as error:
+                outcome = error.failure
+            finally:
+                tokens = None if outcome is None or outcome.usage is None else outcome.usage.total_tokens
+                route.lane.leave(estimated_tokens=expected, actual_tokens=tokens)
+            now = around.clock()
+            self.latency_s = now - began
+            self.finished_at = around.now()
+            if isinstance(outcome, Completion):
+                self._succeeded(outcome)
+                return outcome
+            if outcome.usage is not None:
+                self.discarded_tokens += outcome.usage.total_tokens
+            outcome = self._policy(outcome)
+            reason = route.breaker.failed(outcome, now)
+            if reason is not None:
+                around.stop.request(_nothing_succeeds(route, reason))
+                raise RunStopping
+            final = await self._judge(outcome, sent, began, now)
+            if final is not None:
+                return final
+
+    async def next_attempt(self) -> Outcome:
+        """A further attempt, its failure noted if yet another may follow."""
+        outcome = await self.attempt()
+        return self.noted(outcome) if isinstance(outcome, Failure) else outcome
+
+    def noted(self, failure: Failure) -> Failure:
+        """Tell the observers of a failed attempt."""
+        self.around.observe(
+            AttemptFailed(
+                model=self.request.model,
+                row_id=self.request.row_id,
+                attempt=self.attempts,
+                kind=failure.kind,
+                code=failure.code,
+                message=failure.message,
+            )
+        )
+        return failure
+
+    async def wait(self, seconds: float) -> None:
+        """Wait between two attempts, leaving this row's place to another.
+
+        Raises:
+            RunStopping: if the run ends meanwhile.
+        """
+        self.wait_s += seconds
+        self.around.on_idle()
+        try:
+            await self.around.stop.sleep(seconds)
+        finally:
+            self.around.on_busy()
+
+    def record(self, outcome: Outcome) -> Record:
+        """The row's record."""
+        request, model = self.request, self.route.model
+        parameters = _encoder.encode(request.parameters).decode()
+        common = partial(
+            Record,
+            row_id=request.row_id,
+            model=request.model,
+            endpoint=model.endpoint,
+            shard=request.shard,
+            source_file=request.source_file,
+            source_row=request.source_row,
+            prompt=request.prompt,
+            attempts=self.attempts,
+            started_at=int(self.started_at * MICROSECONDS),
+            finished_at=int(self.finished_at * MICROSECONDS),
+            parameters=parameters,
+            latency_s=self.latency_s,
+            time_to_first_token_s=self.time_to_first_token_s,
+            wait_s=self.wait_s,
+            discarded_tokens=self.discarded_tokens,
+            columns=request.columns,
+        )
+        if isinstance(outcome, Failure):
+            return common(
+                status=Status.FAILED,
+                is_safe=outcome.is_safe,
+                error_kind=outcome.kind,
+                error_code=outcome.code,
+                error_message=outcome.message,
+            )
+        usage, price = outcome.usage, model.price
+        cost = None if price is None else price.of_usage(usage)
+        return common(
+            status=Status.SUCCEEDED,
+            result=outcome.result,
+            is_safe=outcome.is_safe,
+            need_clear_history=outcome.need_clear_history,
+            is_truncated=outcome.is_truncated,
+            ban_round=outcome.ban_round,
+            finish_reason=outcome.finish_reason,
+            prompt_tokens=None if usage is None else usage.prompt_tokens,
+            completion_tokens=None if usage is None else usage.completion_tokens,
+            total_tokens=None if usage is None else usage.total_tokens,
+            usage_source=None if usage is None else usage.source,
+            cost=cost,
+            currency=None if cost is None or price is None else price.currency,
+            response_id=outcome.response_id,
+            object=outcome.object,
+            created=outcome.created,
+        )
+
+    async def _exchange(self, call: Call, sent: HttpCall, began: float) -> Outcome:
+        route, around = self.route, self.around
+        dialect = route.dialect
+        async with route.transport.exchange(sent) as response:
+            header = response.header
+            signals = dialect.rate_signals(header)
+            if signals is not None:
+                route.lane.heed(signals)
+            if not call.stream:
+                body = await response.read()
+                return dialect.decode(response.status, header, body, now=around.now())
+            decoder = dialect.stream_decoder(response.status, header, now=around.now())
+            self.time_to_first_token_s = None
+            try:
+                async for chunk in response.chunks(gap_s=route.retry.event_timeout_s):
+                    decoder.feed(chunk)
+                    if self.time_to_first_token_s is None and decoder.started:
+                        self.time_to_first_token_s = around.clock() - began
+                    if decoder.ended:
+                        break
+            except TransportError as error:
+                return decoder.finish(broken=error.failure)
+            return decoder.finish()
+
+    def _succeeded(self, completion: Completion) -> None:
+        route = self.route
+        route.lane.succeeded()
+        route.breaker.succeeded()
+        if completion.usage is not None:
+            newest = completion.usage.completion_tokens
+            route.expected_completion += SMOOTHING * (newest - route.expected_completion)
+
+    def _policy(self, failure: Failure) -> Failure:
+        """The failure with the job's own say: codes to retry although the table calls them permanent."""
+        if failure.code in self.route.retry.extra_codes and failure.action in (Action.ROW, Action.JOB):
+            return msgspec.structs.replace(failure, action=Action.RETRY)
+        return failure
+
+    async def _judge(
+        self, failure: Failure, sent: HttpCall | None, began: float, now: float
+    ) -> Failure | None:
+        """What becomes of the attempt after a failed call.
+
+        Returns:
+            Its failure; None if it goes on with another call.
+
+        Raises:
+            RunStopping: if the failure ends the run, or the run is ending anyway.
+        """
+        route, around = self.route, self.around
+        if failure.action is Action.THROTTLE:
+            return None if self._throttled(failure, began, now) else failure
+        if failure.action is Action.REFRESH:
+            try:
+                if not self.renewed and sent is not None and await route.authorizer.renew(sent):
+                    self.renewed = True
+                    around.observe(TokenRenewed(model=self.request.model))
+                    return None
+                failure = msgspec.structs.replace(failure, action=Action.JOB)
+            except TransportError as error:
+                failure = error.failure  # transient: the token service is unwell; the next attempt asks again
+        if failure.action is Action.JOB:
+            around.stop.request(_refused(route, failure))
+            raise RunStopping
+        return failure
+
+    def _throttled(self, failure: Failure, began: float, now: float) -> bool:
+        route, around = self.route, self.around
+        if self.throttled_since is None:
+            self.throttled_since = now
+        pause_s = route.lane.throttled(started=began, retry_after_s=failure.retry_after_s)
+        around.observe(
+            Throttled(
+                model=self.request.model,
+                row_id=self.request.row_id,
+                code=failure.code,
+                message=failure.message,
+                pause_s=pause_s,
+            )
+        )
+        if around.stop.requested:
+            raise RunStopping
+        # Others get through while this row does not: its own bound, in time, for attempts are not burnt.
+        return now - self.throttled_since < route.retry.throttle_timeout_s
+
+
+def _where(route: Route) -> str:
+    return f"model {route.model.name} (endpoint {route.model.endpoint})"
+
+
+def _nothing_succeeds(route: Route, reason: str) -> ServiceRefused:
+    return ServiceRefused(
+        f"{_where(route)}: {reason}; the run stopped instead of burning the input.",
+        hint="Check the network, service.base_url and the service, then run the same command again to resume.",
+    )
+
+
+def _refused(route: Route, failure: Failure) -> ServiceRefused:
+    code = "" if failure.code is None else f"error {failure.code}: "
+    return ServiceRefused(
+        f"{_where(route)}: the service refuses the job: {code}{failure.message}",
+        hint=_NEXT_STEP.get(failure.kind, "Correct it, then run the same command again to resume.")
+        + f" (Credentials in use: {route.authorizer.found}.)",
+    )
+
+
+_NEXT_STEP = {
+    ErrorKind.CREDENTIALS: "Check the keys in the environment or .env, then run the same command again to resume.",
+    ErrorKind.PERMISSION: "Publish the service or ask for permission, then run the same command again to resume.",
+    ErrorKind.NOT_FOUND: "Check the model's `endpoint` and service.base_url, then run again.",
+    ErrorKind.QUOTA: "Wait for the quota to be renewed or pay the account, then run the same command again to resume.",
+}
+
+__all__ = ["Route", "Surroundings", "work"]
+
