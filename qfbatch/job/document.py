@@ -73,6 +73,10 @@ class _Section(BaseModel):
 class InputSection(_Section):
     """Where rows come from and what is asked of each. Exactly one of prompt and template is given."""
 
+    model_config = ConfigDict(
+        json_schema_extra={"oneOf": [{"required": ["prompt"]}, {"required": ["template"]}]}
+    )
+
     path: Paths = Field(
         description="file, folder, glob, or a list of them: .jsonl, .jsonl.gz, .jsonl.zst, .parquet"
     )
@@ -230,7 +234,31 @@ SECTIONS: dict[tuple[str, ...], type[BaseModel]] = {
 }
 
 
+# A value of any type may be written as a reference to the environment.
+_REFERENCE = {"type": "string", "pattern": r"^\$\{[A-Za-z_][A-Za-z0-9_]*(:-[^}]*)?\}$"}
+_NOT_TEXT = ("integer", "number", "boolean")
+_ABOUT = ("description", "default")
+
+
 def json_schema() -> dict[str, Any]:
     """The job file's JSON Schema (2020-12), with meanings, defaults and ranges."""
     schema = TypeAdapter(JobDocument).json_schema()
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **_for_editors(schema)}
+
+
+def _for_editors(schema: Any) -> Any:
+    """Without pydantic's titles, and with `${NAME}` allowed where a number or a boolean is asked for."""
+    if isinstance(schema, list):
+        return [_for_editors(part) for part in schema]
+    if not isinstance(schema, dict):
+        return schema
+    kinds = schema.get("type", ())
+    if any(kind in _NOT_TEXT for kind in ([kinds] if isinstance(kinds, str) else kinds)):
+        about = {key: schema[key] for key in _ABOUT if key in schema}
+        rest = {key: part for key, part in schema.items() if key not in (*_ABOUT, "title")}
+        return {**about, "anyOf": [rest, _REFERENCE]}
+    return {
+        key: _for_editors(part)
+        for key, part in schema.items()
+        if not (key == "title" and isinstance(part, str))
+    }
