@@ -1,0 +1,146 @@
+"""Which files the input consists of: the job's paths, folders and globs, resolved in a fixed order."""
+
+from __future__ import annotations
+
+import difflib
+import glob
+import os
+import stat
+from collections.abc import Iterator, Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import NamedTuple
+
+from qfbatch.errors import InputError
+
+
+class Format(StrEnum):
+    """How a file holds its rows; the value is its suffix."""
+
+    JSONL = ".jsonl"
+    JSONL_GZ = ".jsonl.gz"
+    JSONL_ZST = ".jsonl.zst"
+    PARQUET = ".parquet"
+
+
+_SUFFIXES = {
+    **{str(form): form for form in Format},
+    ".ndjson": Format.JSONL,
+    ".ndjson.gz": Format.JSONL_GZ,
+    ".ndjson.zst": Format.JSONL_ZST,
+}
+_SUPPORTED = ", ".join(_SUFFIXES)
+
+
+class InputFile(NamedTuple):
+    """A file to read.
+
+    Attributes:
+        name: as the job's path spells it, with `/` between folders; `source_file` in the results.
+        path: where it is, absolute.
+        format: how it holds its rows.
+        size: bytes.
+    """
+
+    name: str
+    path: str
+    format: Format
+    size: int
+
+
+def find_files(paths: Sequence[str]) -> list[InputFile]:
+    """The input files in reading order: entry by entry, sorted within a folder or glob, each file once.
+
+    Raises:
+        InputError: a path does not exist, a pattern or folder matches nothing, or a file is not supported.
+    """
+    files: dict[str, InputFile] = {}
+    for entry in paths:
+        for file in _entry(entry):
+            files.setdefault(os.path.realpath(file.path), file)
+    if not files:
+        raise InputError("the job names no input", hint="Give `input.path` a file, a folder or a pattern.")
+    return list(files.values())
+
+
+def format_of(name: str) -> Format | None:
+    """The format a file's name stands for, in upper or lower case; None where it is not supported."""
+    lower = name.lower()
+    return next((form for suffix, form in _SUFFIXES.items() if lower.endswith(suffix)), None)
+
+
+def _entry(entry: str) -> Iterator[InputFile]:
+    if "://" in entry:
+        raise InputError(
+            f"{entry}: only local files can be read", hint="Copy the input to a local folder first."
+        )
+    path = os.path.expanduser(entry)  # noqa: PTH111 - Path would drop a leading "./" of the user's spelling
+    if os.path.isdir(path):  # noqa: PTH112 - as above
+        yield from _folder(path)
+    elif os.path.lexists(path):
+        yield _file(path)
+    elif glob.has_magic(path):
+        yield from _pattern(path)
+    else:
+        raise InputError(f"{entry}: no such file or folder", hint=_nearest(path))
+
+
+def _folder(folder: str) -> Iterator[InputFile]:
+    """Supported files below a folder; hidden ones and links to folders are left out."""
+    names = []
+    for parent, folders, files in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        names += [
+            os.path.join(parent, name)  # noqa: PTH118 - keeps the user's spelling of the folder
+            for name in files
+            if not name.startswith(".") and format_of(name)
+        ]
+    if not names:
+        raise InputError(f"{folder}: the folder holds no supported file", hint=f"Supported are {_SUPPORTED}.")
+    yield from map(_file, sorted(names, key=_posix))
+
+
+def _pattern(pattern: str) -> Iterator[InputFile]:
+    found = glob.glob(pattern, recursive=True)  # noqa: PTH207 - keeps the user's spelling
+    names = [name for name in found if not os.path.isdir(name)]  # noqa: PTH112 - as above
+    if not names:
+        raise InputError(
+            f"{pattern}: no file matches",
+            hint="Relative patterns start at the current folder; `**` stands for any number of folders.",
+        )
+    yield from map(_file, sorted(names, key=_posix))
+
+
+def _file(path: str) -> InputFile:
+    name = _posix(path)
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        raise InputError(f"{name!r}: the file's name is not valid Unicode", hint="Rename it.") from None
+    form = format_of(name)
+    if form is None:
+        raise InputError(f"{name}: this kind of file is not supported", hint=f"Supported are {_SUPPORTED}.")
+    try:
+        found = os.stat(path)  # noqa: PTH116 - as above
+    except OSError as error:
+        raise InputError(f"cannot be read: {error.strerror}", source_file=name) from error
+    if not stat.S_ISREG(found.st_mode):
+        raise InputError("is not a regular file; it has to be read more than once", source_file=name)
+    return InputFile(name, os.path.abspath(path), form, found.st_size)  # noqa: PTH100 - as above
+
+
+def _posix(path: str) -> str:
+    return path.replace(os.sep, "/")
+
+
+def _nearest(path: str) -> str:
+    """Names a neighbour that may be meant."""
+    folder = Path(path).parent
+    try:
+        neighbours = [entry.name for entry in folder.iterdir()]
+    except OSError:
+        neighbours = []
+    close = difflib.get_close_matches(Path(path).name, neighbours, n=1)
+    if close:
+        return f"Did you mean {_posix(str(folder / close[0]))}?"
+    return "Check `input.path`; relative paths start at the current folder."

@@ -1,0 +1,255 @@
+"""One pass over the whole input before any call: every row valid, every id unique, everything counted."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from qfbatch.errors import InputError
+from qfbatch.job.settings import InputSettings
+from qfbatch.reader.blocks import Block
+from qfbatch.reader.bytestream import file_bytes
+from qfbatch.reader.duplicates import DuplicateFinder
+from qfbatch.reader.files import Format, InputFile, find_files
+from qfbatch.reader.jsonl import jsonl_blocks
+from qfbatch.reader.kinds import ColumnKinds
+from qfbatch.reader.parquet import parquet_blocks, row_count
+from qfbatch.reader.problems import MAX_PROBLEMS, Problems
+from qfbatch.reader.rows import PARAMETERS, RowError, id_of, required_columns, row_parameters
+from qfbatch.records import SourceFile, Survey
+from qfbatch.shards import ShardCutter
+from qfbatch.template import TemplateError, prompter, quoted
+from qfbatch.tokens import estimate
+
+CheckParameters = Callable[[Mapping[str, Any]], Sequence[str]]
+OnProgress = Callable[[int, int], None]
+
+
+def survey(
+    settings: InputSettings,
+    *,
+    check_parameters: CheckParameters | None = None,
+    on_progress: OnProgress | None = None,
+) -> Survey:
+    """Reads and validates the whole input, in memory that does not grow with it.
+
+    Args:
+        settings: what to read.
+        check_parameters: given a row's own parameters, says what is wrong with them.
+        on_progress: is told how many bytes of how many have been read, after every block.
+
+    Raises:
+        InputError: the first problems of the input, at most `problems.MAX_PROBLEMS`, in one message.
+        TemplateError: the template cannot be read.
+    """
+    files = find_files(settings.paths)
+    with DuplicateFinder() as duplicates:
+        surveyor = _Surveyor(settings, files, duplicates, check_parameters, on_progress)
+        return surveyor.survey()
+
+
+class _Surveyor:
+    """The state of one survey."""
+
+    def __init__(
+        self,
+        settings: InputSettings,
+        files: Sequence[InputFile],
+        duplicates: DuplicateFinder,
+        check_parameters: CheckParameters | None,
+        on_progress: OnProgress | None,
+    ) -> None:
+        self._settings = settings
+        self._files = files
+        self._duplicates = duplicates
+        self._check_parameters = check_parameters
+        self._on_progress = on_progress
+        self._render = prompter(settings).render
+        self._required = required_columns(settings)
+        self._kinds = ColumnKinds(settings.columns)
+        self._problems = Problems()
+        self._cutter = ShardCutter(settings.shard_rows)
+        self._tokens = 0
+        self._bytes_done = 0
+        self._bytes_total = 0
+
+    def survey(self) -> Survey:
+        self._bytes_total = sum(file.size for file in self._files)
+        read = [(file, source) for file in self._files if (source := self._file(file))]
+        if self._settings.id is not None:
+            self._check_unique([file for file, _ in read], self._settings.id)
+        self._problems.raise_found()
+        return Survey(
+            files=tuple(source for _, source in read),
+            shards=tuple(self._cutter.shards),
+            columns=self._kinds.carried(without=self._not_carried()),
+            rows=sum(source.rows for _, source in read),
+            estimated_prompt_tokens=self._tokens,
+        )
+
+    def _not_carried(self) -> tuple[str, ...]:
+        named = (self._settings.prompt, self._settings.id, PARAMETERS)
+        return tuple(name for name in named if name is not None)
+
+    def _file(self, file: InputFile) -> SourceFile | None:
+        """Surveys one file; None where it cannot be read to its end."""
+        path = Path(file.path)
+        digest = hashlib.sha256()
+        problems_before = len(self._problems)
+        try:
+            before = path.stat()
+            for block in self._blocks(file, before.st_size, digest.update):
+                self._block(file.name, block)
+            after = path.stat()
+        except OSError as error:
+            self._problems.add(InputError(f"cannot be read: {error.strerror}", source_file=file.name))
+            return None
+        except InputError as error:
+            if error.source_file != file.name:
+                raise  # not one problem of this file, but all of them together
+            self._problems.add(error)
+            return None
+        finally:
+            rows = self._cutter.end_file(file.name)
+        if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
+            self._problems.add(InputError("changed while it was being read", source_file=file.name))
+        elif not rows and len(self._problems) == problems_before:
+            self._problems.add(
+                InputError("holds no rows", source_file=file.name, hint="Remove it from `input.path`.")
+            )
+        return SourceFile(
+            name=file.name,
+            path=file.path,
+            size=before.st_size,
+            mtime_ns=before.st_mtime_ns,
+            digest=digest.hexdigest(),
+            rows=rows,
+        )
+
+    def _blocks(self, file: InputFile, size: int, digest: Callable[[bytes], None]) -> Iterator[Block]:
+        """The file's blocks; all its bytes go to `digest`, and progress is told after each block."""
+        done_before = self._bytes_done
+        if file.format is Format.PARQUET:
+            for piece in file_bytes(file.path):
+                digest(piece)
+            rows = row_count(file)
+            for block in self._parquet_blocks(file):
+                yield block
+                self._progress(done_before + size * block.numbers[-1] // rows)
+        else:
+
+            def tap(piece: bytes) -> None:
+                digest(piece)
+                self._bytes_done += len(piece)
+
+            for jsonl_block in jsonl_blocks(file, tap=tap):
+                yield jsonl_block
+                self._progress(self._bytes_done)
+        self._progress(done_before + size)
+
+    def _parquet_blocks(self, file: InputFile) -> Iterator[Block]:
+        return parquet_blocks(
+            file, required=self._required, optional=(PARAMETERS,), observed=self._settings.columns
+        )
+
+    def _progress(self, bytes_done: int) -> None:
+        self._bytes_done = bytes_done
+        if self._on_progress:
+            self._on_progress(bytes_done, self._bytes_total)
+
+    def _block(self, source_file: str, block: Block) -> None:
+        """Checks and counts a block's rows: all at once, and one by one only where something is wrong."""
+        self._cutter.add(block.numbers, block.offsets)
+        seen = block.seen()
+        self._kinds.add(seen)
+        try:
+            prompts = list(map(self._render, block.rows))
+            ids = self._ids(block.rows)
+            if seen.get(PARAMETERS):
+                self._check_all_parameters(block.rows)
+        except (TemplateError, RowError):
+            self._explain(source_file, block)
+            return
+        for problem in block.problems:
+            self._problems.add(problem)
+        self._tokens += sum(map(estimate, prompts))
+        self._duplicates.add(ids)
+
+    def _ids(self, rows: Sequence[Mapping[str, Any]]) -> list[str]:
+        """The rows' ids; none where they are derived, which makes them unique."""
+        name = self._settings.id
+        if name is None:
+            return []
+        ids: list[Any] = [row.get(name) for row in rows]
+        if set(map(type, ids)) <= {str} and all(ids):
+            return ids
+        return [id_of(row, name) for row in rows]
+
+    def _check_all_parameters(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        for row in rows:
+            if found := self._parameter_problems(row):
+                raise RowError(found[0])
+
+    def _parameter_problems(self, row: Mapping[str, Any]) -> list[str]:
+        parameters = row_parameters(row)
+        if not parameters or not self._check_parameters:
+            return []
+        return [f"column {PARAMETERS!r}: {problem}" for problem in self._check_parameters(parameters)]
+
+    def _explain(self, source_file: str, block: Block) -> None:
+        """Adds the problems of a block's lines and rows, in their order."""
+        found = list(block.problems)
+        ids = []
+        for number, row in zip(block.numbers, block.rows, strict=True):
+            messages = []
+            try:
+                self._render(row)
+            except TemplateError as error:
+                messages.append(str(error))
+            try:
+                ids += self._ids([row])
+            except RowError as error:
+                messages.append(str(error))
+            try:
+                messages += self._parameter_problems(row)
+            except RowError as error:
+                messages.append(str(error))
+            found += [InputError(message, source_file=source_file, source_row=number) for message in messages]
+            if len(found) >= MAX_PROBLEMS:
+                break
+        for problem in sorted(found, key=lambda problem: problem.source_row or 0):
+            self._problems.add(problem)
+        self._duplicates.add(ids)
+
+    def _check_unique(self, files: Sequence[InputFile], name: str) -> None:
+        """Reads the input again where ids look the same, to name both places."""
+        suspects = self._duplicates.suspects()
+        if not suspects:
+            return
+        first: dict[str, str] = {}
+        for file in files:
+            for block in _id_blocks(file, name):
+                for number, row in zip(block.numbers, block.rows, strict=True):
+                    try:
+                        row_id = id_of(row, name)
+                    except RowError:
+                        continue  # a problem already
+                    if hash(row_id) not in suspects:
+                        continue
+                    place = f"{file.name}:{number}"
+                    if (used := first.setdefault(row_id, place)) != place:
+                        self._problems.add(
+                            InputError(
+                                f"id {quoted(row_id)} is already used at {used}",
+                                source_file=file.name,
+                                source_row=number,
+                            )
+                        )
+
+
+def _id_blocks(file: InputFile, name: str) -> Iterator[Block]:
+    if file.format is Format.PARQUET:
+        return parquet_blocks(file, required=(name,), optional=(), observed=())
+    return jsonl_blocks(file)
