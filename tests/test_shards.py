@@ -1,0 +1,56 @@
+"""Where shards begin and end."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from qfbatch.records import Shard
+from qfbatch.shards import ShardCutter
+
+
+def test_a_shard_never_spans_files() -> None:
+    """Every file begins with a shard of its own, and numbers run through."""
+    cutter = ShardCutter(2)
+    cutter.add(range(1, 4), [0, 10, 20])
+    rows_of_a = cutter.end_file("a")
+    cutter.add([2], [5])
+    cutter.add([4], [15])
+    rows_of_b = cutter.end_file("b")
+    assert (rows_of_a, rows_of_b) == (3, 2)
+    assert cutter.shards == [
+        Shard(0, "a", 1, 2, 0),
+        Shard(1, "a", 3, 1, 20),
+        Shard(2, "b", 2, 2, 5),
+    ]
+
+
+@given(
+    st.lists(st.lists(st.lists(st.integers(1, 3), max_size=7), max_size=4), max_size=4),
+    st.integers(1, 10),
+)
+def test_shards_partition_the_rows(files: list[list[list[int]]], shard_rows: int) -> None:
+    """In order, without gap or overlap, whatever the blocks the rows came in and the lines between them."""
+    cutter = ShardCutter(shard_rows)
+    rows: list[tuple[str, int]] = []
+    for index, blocks in enumerate(files):
+        number = 0
+        for steps in blocks:
+            numbers = [number := number + step for step in steps]
+            cutter.add(numbers, [100 * n for n in numbers])
+            rows += [(str(index), n) for n in numbers]
+        cutter.end_file(str(index))
+
+    shards = iter(cutter.shards)
+    left = 0
+    for source_file, number in rows:
+        if not left:
+            shard = next(shards)
+            assert (shard.source_file, shard.first_row, shard.offset) == (source_file, number, 100 * number)
+            left = shard.rows
+            assert 1 <= left <= shard_rows
+        assert shard.source_file == source_file
+        left -= 1
+    assert left == 0
+    assert next(shards, None) is None
+    assert [shard.number for shard in cutter.shards] == list(range(len(cutter.shards)))
