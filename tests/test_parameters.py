@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from qfbatch.service.parameters import QIANFAN_V1_RULES, Problem, body_fields, check_parameters, shown
@@ -123,6 +123,7 @@ _json = st.recursive(
 _names = st.sampled_from([*QIANFAN_V1_RULES, "extra", "prompt"]) | st.text()
 
 
+@settings(deadline=10_000)
 @given(st.dictionaries(_names, _json))
 def test_any_value_is_judged_without_raising(parameters: dict[str, Any]) -> None:
     """Whatever a row holds, the answer is a list of problems; what passes can be merged."""
@@ -130,6 +131,7 @@ def test_any_value_is_judged_without_raising(parameters: dict[str, Any]) -> None
         assert "extra" not in body_fields(parameters) or "extra" in (parameters["extra"] or {})
 
 
+@settings(deadline=10_000)
 @given(_json)
 def test_shown_values_are_one_short_line(value: Any) -> None:
     """A value in a message never breaks the line nor fills the screen."""

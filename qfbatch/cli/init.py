@@ -17,8 +17,6 @@ import zstandard
 from qfbatch.errors import InputError, UsageError
 from qfbatch.job.starter import starter
 
-MAX_LINE = 64 * 1024 * 1024  # bytes of the first line that are read
-
 
 @click.command()
 @click.argument("data_file", required=False, type=click.Path(path_type=Path))

@@ -20,7 +20,9 @@ class Problem:
     message: str
 
     def __str__(self) -> str:
-        return f"{self.place.label}: {self.message}"
+        # Messages repeat keys and names; whatever they hold, a problem stays one line.
+        text = f"{self.place.label}: {self.message}"
+        return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 class NotReadable(Exception):  # noqa: N818 - reads as the state it reports

@@ -60,7 +60,8 @@ models:                          # every row goes through each of them
   - name: yi-34b
     endpoint: your_yi_34b_endpoint   # the last part of the service's URL
     # parameters: {{temperature: 0.8}}   # this model's own
-    # price: {{prompt_per_1k: 0.004, completion_per_1k: 0.004, currency: CNY}}   # and/or unit_hour, units
+    # price: {{prompt_per_1k: 0.004, completion_per_1k: 0.004, currency: CNY,   # by tokens, …
+    #   unit_hour: 20, units: 1}}       # … by compute unit and hour, or by both
     # limits: {{qps: 1}}               # this model's own, beside the run's
 
 parameters:                      # for all models; a row's own `parameters` column wins

@@ -44,7 +44,9 @@ def file_name(text: str) -> str:
 
 
 def listed(value: Any) -> Any:
-    """One text as a list of one."""
+    """One text as a list of one; a list as it is."""
+    if not isinstance(value, str | list):
+        raise ValueError(f"must be text or a list of texts, not {shown(value)}")  # noqa: TRY004 - for pydantic
     return [value] if isinstance(value, str) else value
 
 

@@ -20,9 +20,8 @@ from qfbatch.job.yaml_scalars import typed
 MAX_DEPTH = 40  # a job file is five deep; `extra` may nest
 MAX_NODES = 50_000  # after aliases are expanded
 _MERGE = "<<"
-_PLAIN_TAGS = frozenset(
-    {None, "!", "tag:yaml.org,2002:str", "tag:yaml.org,2002:map", "tag:yaml.org,2002:seq"}
-)
+_TEXT_TAGS = frozenset({"!", "tag:yaml.org,2002:str"})
+_KNOWN_TAGS = _TEXT_TAGS | {None, "tag:yaml.org,2002:map", "tag:yaml.org,2002:seq"}
 
 PlaceAt = Callable[[int], Place]  # line from 1 → its place
 
@@ -54,7 +53,8 @@ def parse(text: str, place_at: PlaceAt = line_place) -> tuple[Node | None, list[
         raise NotReadable(_syntax_problem(error, place_at)) from error
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
-        message = f"not valid YAML: the character U+{ord(str(error.character)):04X} is not allowed"
+        # Reading text, PyYAML gives the character's number; its stubs say otherwise.
+        message = f"not valid YAML: the character U+{int(error.character):04X} is not allowed"
         raise NotReadable(Problem(place_at(line), message)) from error
     except (ValueError, OverflowError) as error:
         # PyYAML lets chr() and int() raise on escapes and directives with absurd numbers.
@@ -137,7 +137,7 @@ class _Builder:
     def _take_scalar(self, event: events.ScalarEvent, place: Place) -> None:
         self._count(place, len(self._open))
         self._check_tag(event.tag, place)
-        plain = event.style is None and event.tag is None
+        plain = event.style is None and event.tag not in _TEXT_TAGS
         if not event.value.isascii() and any("\ud800" <= c <= "\udfff" for c in event.value):
             self.problems.append(
                 Problem(place, "an escape (\\u…) gives half a character, which cannot be sent")
@@ -199,7 +199,7 @@ class _Builder:
             raise NotReadable(Problem(place, f"more than {MAX_NODES} values, aliases expanded"))
 
     def _check_tag(self, tag: str | None, place: Place) -> None:
-        if tag not in _PLAIN_TAGS:
+        if tag not in _KNOWN_TAGS:
             self.problems.append(Problem(place, "tags (!…) have no meaning in a job file"))
 
 

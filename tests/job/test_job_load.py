@@ -73,8 +73,9 @@ def test_empty_sections_have_the_defaults(tmp_path: Path) -> None:
 def test_every_retry_key_arrives(tmp_path: Path) -> None:
     """Each key of `retry` sets its own field."""
     text = MINIMAL + (
-        "retry: {retry_count: -1, request_timeout: 2, connect_timeout: 3, event_timeout: 4, throttle_timeout: 5,\n"
-        "  backoff_factor: 0, retry_jitter: 0.5, retry_max_wait_interval: 7, retry_err_codes: [336003, 17, 17]}\n"
+        "retry: {retry_count: -1, request_timeout: 2, connect_timeout: 3, event_timeout: 4,\n"
+        "  throttle_timeout: 5, backoff_factor: 0, retry_jitter: 0.5, retry_max_wait_interval: 7,\n"
+        "  retry_err_codes: [336003, 17, 17]}\n"
     )
     expected = RetryPolicy(
         retry_count=-1,
@@ -144,7 +145,7 @@ def test_a_wrong_base_url_in_the_environment_is_named_by_its_variable(tmp_path: 
 
 
 def test_references_read_the_environment(tmp_path: Path) -> None:
-    """A reference is replaced inside text, typed where it is the whole value, and escaped by a second dollar."""
+    """A reference is replaced inside text, typed where it is the whole value, escaped by a second dollar."""
     text = (
         MINIMAL.replace("rows.jsonl", "${DIR}/rows-${N:-0}.jsonl").replace(
             "prompt: prompt", 'template: "$${x} {q}"'
