@@ -19,6 +19,7 @@ from typing import Any, Protocol
 EXTRA = "extra"
 _MAX_SHOWN = 20  # longer text is described, not repeated: it could be a key in the wrong place
 _MAX_BITS_SHOWN = 60
+_MIN_INTEGER, _MAX_INTEGER = -(2**63), 2**63 - 1  # what JSON encoders and services agree on
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +110,7 @@ class CountRule:
 
     def refuse(self, value: Any) -> str | None:
         """Why `value` is refused; None where it is fine."""
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= _MAX_INTEGER:
             return f"must be a whole number of at least 1, not {shown(value)}"
         return None
 
@@ -248,9 +249,29 @@ def _check_extra(rules: Rules, extra: Any) -> list[Problem]:
             problems.append(Problem(f"{EXTRA}.{name}", "the prompt comes from the input, not from here"))
         elif name in rules:
             problems.append(Problem(f"{EXTRA}.{name}", f"give it directly, beside {EXTRA}, not under it"))
-        elif isinstance(value, float) and not math.isfinite(value):
-            problems.append(Problem(f"{EXTRA}.{name}", f"cannot be sent as JSON: {value}"))
+        elif (reason := _not_json(value)) is not None:
+            problems.append(Problem(f"{EXTRA}.{name}", f"cannot be sent as JSON: {reason}"))
     return problems
+
+
+def _not_json(value: Any) -> str | None:
+    """What in `value`, at any depth, JSON has no place for; None where all of it can be sent."""
+    rest = [value]
+    while rest:
+        part = rest.pop()
+        if isinstance(part, Mapping):
+            if not all(isinstance(key, str) for key in part):
+                return "a key that is not text"
+            rest.extend(part.values())
+        elif isinstance(part, list | tuple):
+            rest.extend(part)
+        elif isinstance(part, float) and not math.isfinite(part):
+            return str(part)
+        elif (isinstance(part, int) and not _MIN_INTEGER <= part <= _MAX_INTEGER) or not isinstance(
+            part, str | int | float | None
+        ):
+            return shown(part)
+    return None
 
 
 def _unknown(rules: Rules, name: str) -> str:
