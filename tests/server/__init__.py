@@ -1,0 +1,1 @@
+"""Tests of the local server: real sockets, real processes, the official client unchanged."""

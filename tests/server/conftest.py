@@ -1,0 +1,24 @@
+"""Servers shared by these tests."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from scripted import ScriptedServer
+
+KEYS = ("test-access-key", "test-secret-key")
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[ScriptedServer]:
+    """A scripted server that accepts any credentials."""
+    with ScriptedServer() as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def keyed() -> Iterator[ScriptedServer]:
+    """A scripted server that demands `KEYS`."""
+    with ScriptedServer(keys=KEYS) as running:
+        yield running
