@@ -45,7 +45,7 @@ _Answer: TypeAlias = dict[str, Any]  # one row of an aggregated frame
 _Group: TypeAlias = tuple[Value, ...]  # (), (model,) or (model, *values of the `by` columns)
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_COST_DIGITS = 9  # the sum of floats depends on their order beyond this; equal rows give equal reports
+_COST_DIGITS = 12  # significant; further ones depend on the order of adding, and reports must not
 _SPREADS = ("latency_s", "time_to_first_token_s", "wait_s")
 _PERCENTILES = {"p50": 0.50, "p95": 0.95, "p99": 0.99}
 _SUMMED = (
@@ -337,7 +337,7 @@ def _merged_costs(answers: Iterable[_Answer]) -> tuple[Cost, ...]:
     costs = [
         Cost(
             currency=currency,
-            amount=round(math.fsum(answer["cost"] for answer in same), _COST_DIGITS),
+            amount=float(f"{math.fsum(answer['cost'] for answer in same):.{_COST_DIGITS}g}"),
             rows=sum(answer["rows"] for answer in same),
         )
         for currency, same in alike.items()

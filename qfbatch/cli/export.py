@@ -49,7 +49,7 @@ def command(run_dir: str, file: str, form: str | None, *, force: bool) -> None:
 def write(results: pl.LazyFrame, form: str, file: IO[bytes]) -> None:
     """Write results to an open file, streamed.
 
-    Moments become ISO 8601 text in UTC where the format has none of its own; every other value stands as it is.
+    Moments become ISO 8601 text in UTC where the format has none of its own; every other value stands as is.
 
     Args:
         results: rows of the results schema.

@@ -67,7 +67,7 @@ def state(section: Section) -> str:
 def blocks(section: Section) -> list[Block]:
     """The section's tables: figures by model, groups where there are any, failures where there are any."""
     found = [_figures(section)]
-    if section.summary.by:
+    if section.summary.groups:
         found.append(_groups(section))
     if section.summary.total.failures:
         found.append(_failures(section))
@@ -100,7 +100,7 @@ _GROUP_COLUMNS: tuple[tuple[Column, Callable[[Figures], str]], ...] = (
     (Column("unsafe", number=True, essential=False), lambda f: numbers.count(f.safety.unsafe)),
     (Column("empty", number=True, essential=False), lambda f: numbers.count(f.answers.empty)),
     (Column("truncated", number=True, essential=False), lambda f: numbers.count(f.answers.truncated)),
-    (Column("latency p50", number=True), lambda f: numbers.seconds(f.latency_s.p50 if f.latency_s else None)),
+    (Column("p50", number=True), lambda f: numbers.seconds(f.latency_s.p50 if f.latency_s else None)),
     (Column("p95", number=True), lambda f: numbers.seconds(f.latency_s.p95 if f.latency_s else None)),
 )
 
@@ -108,7 +108,7 @@ _GROUP_COLUMNS: tuple[tuple[Column, Callable[[Figures], str]], ...] = (
 def _groups(section: Section) -> Block:
     by = section.summary.by
     return Block(
-        title=f"By {', '.join(numbers.one_line(name) for name in by)}",
+        title=f"By {', '.join(numbers.one_line(name) for name in by)} (p50, p95: latency)",
         columns=(
             Column("model"),
             *(Column(numbers.one_line(name)) for name in by),

@@ -1,4 +1,4 @@
-"""How long `summarise` takes, measured by hand: `python tests/report/speed.py 1000000`.
+"""How long `summarise` takes, measured by hand: `python tests/report/report_speed.py 1000000`.
 
 Makes a results frame of that many rows (two models, carried column `topic`), then prints the seconds that a
 summary takes from memory, from Parquet, and with `--by topic`, each the best of three.
