@@ -67,7 +67,6 @@ class Committer:
         self._closing: asyncio.Queue[Key | None] = asyncio.Queue()
         self._due = asyncio.Event()
         self._room = asyncio.Event()
-        self._room.set()
         self._failed = asyncio.Event()
         self._error: Exception | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -121,8 +120,6 @@ class Committer:
             self._timer = self._loop.call_later(self._group_seconds, self._due.set)
         if count >= self._write_at:
             self._due.set()
-            if count + self._writing >= self._group_rows:
-                self._room.clear()
 
     def finish(self, model: str, shard: int) -> None:
         """Have the shard closed into its part once all its rows are committed; none may follow until then.
@@ -138,7 +135,6 @@ class Committer:
             self._sealed.add(key)
             self._finished.add(key)
             self._due.set()
-            self._settle()
 
     async def wait_for_room(self) -> None:
         """Wait until not `crowded`.
@@ -148,6 +144,7 @@ class Committer:
         """
         self._check()
         while self.crowded:
+            self._room.clear()
             await self._room.wait()
             self._check()
 
@@ -252,11 +249,9 @@ class Committer:
             self._settle()
 
     def _settle(self) -> None:
-        """Let those who wait go on, or have the next ones wait."""
+        """Let those who wait for room look again, if there is some, or for ever none."""
         if self._error is not None or not self.crowded:
             self._room.set()
-        else:
-            self._room.clear()
 
     def _check(self) -> None:
         if self._error is not None:

@@ -111,7 +111,7 @@ def replace_file(path: Path, content: bytes | Callable[[IO[bytes]], None], *, po
     Raises:
         StorageError: it failed; `path` is untouched, or already new if only the folder's fsync failed.
     """
-    # Process id and counter: two writers never share one. Not ending in `.parquet`: no glob of parts finds it.
+    # Process id and counter: two writers never share one. Not ending in `.parquet`: no glob of parts has it.
     temporary = path.with_name(f"{TEMPORARY_PREFIX}{path.name}.{os.getpid()}-{next(_temporaries)}")
     try:
         with temporary.open("wb") as file:

@@ -1,0 +1,1 @@
+"""Tests of qfbatch.checkpoint: real files, real kills."""
