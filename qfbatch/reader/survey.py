@@ -26,6 +26,8 @@ from qfbatch.tokens import estimate
 CheckParameters = Callable[[Mapping[str, Any]], Sequence[str]]
 OnProgress = Callable[[int, int], None]
 
+_CHANGED = "changed while it was being read"
+
 
 def survey(
     settings: InputSettings,
@@ -114,7 +116,7 @@ class _Surveyor:
         finally:
             rows = self._cutter.end_file(file.name)
         if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
-            self._problems.add(InputError("changed while it was being read", source_file=file.name))
+            self._problems.add(InputError(_CHANGED, source_file=file.name))
         elif not rows and len(self._problems) == problems_before:
             self._problems.add(
                 InputError("holds no rows", source_file=file.name, hint="Remove it from `input.path`.")
@@ -131,19 +133,21 @@ class _Surveyor:
     def _blocks(self, file: InputFile, size: int, digest: Callable[[bytes], None]) -> Iterator[Block]:
         """The file's blocks; all its bytes go to `digest`, and progress is told after each block."""
         done_before = self._bytes_done
+
+        def tap(piece: bytes) -> None:
+            digest(piece)
+            self._bytes_done += len(piece)
+            if self._bytes_done > done_before + size:  # it grows, perhaps as fast as we read
+                raise InputError(_CHANGED, source_file=file.name)
+
         if file.format is Format.PARQUET:
             for piece in file_bytes(file.path):
-                digest(piece)
+                tap(piece)
             rows = row_count(file)
             for block in self._parquet_blocks(file):
                 yield block
                 self._progress(done_before + size * block.numbers[-1] // rows)
         else:
-
-            def tap(piece: bytes) -> None:
-                digest(piece)
-                self._bytes_done += len(piece)
-
             for jsonl_block in jsonl_blocks(file, tap=tap):
                 yield jsonl_block
                 self._progress(self._bytes_done)
