@@ -85,7 +85,7 @@ WORDS = st.text(max_size=60) | st.text("模型回答中文。", max_size=60) | s
     models=st.lists(WORDS.filter(bool), min_size=1, max_size=5, unique=True),
 )
 def test_no_line_is_wider_than_asked(width: int, topics: list[str], message: str, models: list[str]) -> None:
-    """Counted in terminal cells, where Chinese takes two, whatever the texts; and nothing steers the terminal."""
+    """Cells of a terminal are counted, Chinese taking two, whatever the texts; and nothing steers it."""
     rows = [succeeded(n, model, columns={"topic": t}) for model in models for n, t in enumerate(topics)]
     rows += [failed(9, model, error_message=message, columns={"topic": "x"}) for model in models]
     text = table.render([a_section(rows, rows=20, by=["topic"], models=tuple(models))], width=width)
