@@ -1,6 +1,6 @@
 """Which ids occur twice, in memory that does not grow with the input.
 
-A 64-bit hash of every id is kept: in memory up to a million, beyond that in files by its lowest bits, so that
+A 64-bit hash of every id is kept: in memory up to a quarter of a million, beyond that in files by its lowest bits, so that
 equal ids meet in one file and each file can be looked at alone. Equal hashes are only a suspicion; the caller
 proves it with the ids themselves in a second pass.
 """
@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 
 from qfbatch.errors import InputError
 
-_MEMORY_IDS = 1_000_000  # 8 MB
+_MEMORY_IDS = 250_000  # 2 MB, and some 25 MB while they are counted
 _BUCKETS = 256  # a billion ids make files of 32 MB
 _SUSPECTS = 10_000  # far more than are ever shown
 

@@ -16,7 +16,7 @@ from qfbatch.reader.parquet import ParquetRows
 from qfbatch.reader.rows import PARAMETERS, RowError, make_row, required_columns
 from qfbatch.records import Row, Shard, SourceFile
 
-_OPEN_STREAMS = 4  # as many readers of one file may be at different places in it
+_OPEN_STREAMS = 8  # threads that read one file at a time without opening it again and again
 _CHANGED = "changed while the run was using it"
 _HINT = "Start the same command again: it says what is different."
 

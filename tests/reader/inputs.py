@@ -37,7 +37,7 @@ def write(path: Path, rows: Sequence[dict[str, Any]]) -> None:
         case ".parquet":
             names = dict.fromkeys(name for row in rows for name in row)
             columns = {name: [row.get(name) for row in rows] for name in names}
-            pq.write_table(pa.table(columns), path, row_group_size=2)
+            pq.write_table(pa.table(columns), path, row_group_size=max(2, len(rows) // 10))
         case ".gz":
             path.write_bytes(gzip.compress(jsonl(rows)))
         case ".zst":
