@@ -33,9 +33,9 @@ class Admission:
         self._timer: asyncio.TimerHandle | None = None
         self._closed = False
 
-    def lane(self, gate: Gate) -> Lane:
+    def lane(self, name: str, gate: Gate) -> Lane:
         """A further lane, with its own limits beside the run's."""
-        lane = Lane(self, gate, self._loop, self._rng)
+        lane = Lane(self, name, gate, self._loop, self._rng)
         self._lanes.append(lane)
         return lane
 
@@ -43,6 +43,18 @@ class Admission:
     def waiting(self) -> int:
         """Rows waiting to be admitted."""
         return sum(len(lane.waiters) for lane in self._lanes)
+
+    @property
+    def in_flight(self) -> int:
+        """Calls on their way."""
+        return self.gate.statistics(self._loop.time()).in_flight
+
+    def statistics(self) -> dict[str, GateStatistics]:
+        """All gates at this moment: the run's under "", then each lane's under its name."""
+        now = self._loop.time()
+        return {"": self.gate.statistics(now)} | {
+            lane.name: lane.gate.statistics(now) for lane in self._lanes
+        }
 
     def close(self) -> None:
         """Admit nobody any more: whoever waits is turned away."""
@@ -87,8 +99,14 @@ class Lane:
     """One model's way through its own gate and the run's."""
 
     def __init__(
-        self, admission: Admission, gate: Gate, loop: asyncio.AbstractEventLoop, rng: random.Random
+        self,
+        admission: Admission,
+        name: str,
+        gate: Gate,
+        loop: asyncio.AbstractEventLoop,
+        rng: random.Random,
     ) -> None:
+        self.name = name
         self.gate = gate
         self.waiters: deque[tuple[asyncio.Future[bool], int]] = deque()
         self._admission = admission
@@ -143,10 +161,6 @@ class Lane:
         """Take what the service says of its limits."""
         self.gate.heed(signals, self._loop.time())
 
-    def statistics(self) -> GateStatistics:
-        """The lane's gate at this moment."""
-        return self.gate.statistics(self._loop.time())
-
     def admit_first(self, now: float) -> None:
         """Let the first waiter pass; for `Admission.pump`, which has checked the gates."""
         future, tokens = self.waiters.popleft()
@@ -164,5 +178,3 @@ class Lane:
     def _pass(self, tokens: int, now: float) -> None:
         self.gate.enter(tokens, now)
         self._admission.gate.enter(tokens, now)
-
-

@@ -230,9 +230,7 @@ class OAuth:
         self._renew_at = self._now() + max(0.0, expires_in_s - RENEW_BEFORE_S)
 
 
-def _token(
-    status: int, header: Callable[[str], str | None], body: bytes, *, now: float
-) -> tuple[str, float]:
+def _token(status: int, header: Callable[[str], str | None], body: bytes, *, now: float) -> tuple[str, float]:
     """The token of an OAuth answer and its validity in seconds; `TransportError` for anything else."""
     try:
         answer: Any = msgspec.json.decode(body)

@@ -23,12 +23,10 @@ class ShardWork(Struct, frozen=True):
     Attributes:
         shard: the shard.
         rows: how many of its first rows belong to this run (`--limit` may cut the last one).
-        open_rows: how many of these have no final record yet.
     """
 
     shard: Shard
     rows: int
-    open_rows: int
 
 
 class Feed:

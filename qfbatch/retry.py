@@ -102,7 +102,9 @@ async def further_attempts(
     retrying = AsyncRetrying(
         stop=stop_after_attempt(policy.attempts),
         wait=wait_s,
-        retry=retry_if_result(lambda outcome: isinstance(outcome, Failure) and outcome.action is Action.RETRY),
+        retry=retry_if_result(
+            lambda outcome: isinstance(outcome, Failure) and outcome.action is Action.RETRY
+        ),
         retry_error_callback=_failure_of,
         sleep=wait,
     )

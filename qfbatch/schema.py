@@ -85,8 +85,7 @@ def to_table(records: Sequence[Record], input_columns: Sequence[InputColumn] = (
     """Records as an Arrow table of `results_schema(input_columns)`, in the given order."""
     schema = results_schema(input_columns)
     arrays = [
-        pa.array([getattr(record, column.name) for record in records], type=column.type)
-        for column in COLUMNS
+        pa.array([getattr(record, column.name) for record in records], type=column.type) for column in COLUMNS
     ]
     for column in input_columns:
         arrays.append(pa.array(_carried(records, column), type=INPUT_TYPES[column.kind]))

@@ -3,22 +3,32 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from qfbatch.records import Record, Status
 
 
 class Tally:
-    """Sums over committed records, kept up to date as groups are committed."""
+    """Sums over committed records, kept up to date as groups are committed.
 
-    def __init__(self) -> None:
-        self.succeeded = 0
-        self.failed = 0
-        self.skipped = 0
-        self.prompt_tokens = 0
-        self.completion_tokens = 0
-        self.total_tokens = 0
-        self.cost: Counter[str] = Counter()
+    Args:
+        succeeded, failed, skipped, total_tokens, cost: what earlier sessions committed; cost by currency.
+    """
+
+    def __init__(
+        self,
+        *,
+        succeeded: int = 0,
+        failed: int = 0,
+        skipped: int = 0,
+        total_tokens: int = 0,
+        cost: Mapping[str, float] | None = None,
+    ) -> None:
+        self.succeeded = succeeded
+        self.failed = failed
+        self.skipped = skipped
+        self.total_tokens = total_tokens
+        self.cost: dict[str, float] = dict(cost or {})
         self.unsafe = 0
         self.errors: Counter[tuple[str, int | None]] = Counter()
 
@@ -37,11 +47,9 @@ class Tally:
                 self.errors[str(record.error_kind), record.error_code] += 1
             else:
                 self.skipped += 1
-            if record.total_tokens is not None:
-                self.prompt_tokens += record.prompt_tokens or 0
-                self.completion_tokens += record.completion_tokens or 0
-                self.total_tokens += record.total_tokens
+            self.total_tokens += record.total_tokens or 0
             if record.cost is not None:
-                self.cost[record.currency or ""] += record.cost  # type: ignore[assignment] # Counter of floats
+                currency = record.currency or ""
+                self.cost[currency] = self.cost.get(currency, 0.0) + record.cost
             if record.is_safe is False:
                 self.unsafe += 1

@@ -138,7 +138,9 @@ class ReqwestTransport:
             )
         except (foreign.BuilderError, ValueError):
             # The same for every row: an address or header that no HTTP call can carry.
-            message = "the call cannot be built: check service.base_url and the credentials for stray characters"
+            message = (
+                "the call cannot be built: check service.base_url and the credentials for stray characters"
+            )
             raise TransportError(Failure(ErrorKind.INVALID_REQUEST, Action.JOB, message)) from None
         if call.stream:
             # The library reads ahead before it hands out the head; a stream's first piece must not wait.
@@ -226,7 +228,11 @@ _TRANSLATIONS: tuple[tuple[type[foreign.PyreqwestError], ErrorKind, str], ...] =
     (foreign.PoolTimeoutError, ErrorKind.TIMEOUT, "no connection became free in time"),
     (foreign.RequestTimeoutError, ErrorKind.TIMEOUT, "no connection or no answer in time"),
     # Also a connection that was closed before any answer.
-    (foreign.ConnectError, ErrorKind.CONNECTION, "no connection (refused, reset, unknown host, or TLS failure)"),
+    (
+        foreign.ConnectError,
+        ErrorKind.CONNECTION,
+        "no connection (refused, reset, unknown host, or TLS failure)",
+    ),
     (foreign.NetworkError, ErrorKind.CONNECTION, "the connection broke before the answer was complete"),
     (foreign.DecodeError, ErrorKind.BAD_ANSWER, "the answer's body is broken"),
     (foreign.PyreqwestError, ErrorKind.CONNECTION, "the HTTP exchange failed"),

@@ -385,4 +385,3 @@ _NEXT_STEP = {
 }
 
 __all__ = ["Route", "Surroundings", "work"]
-

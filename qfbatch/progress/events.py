@@ -11,6 +11,7 @@ from typing import Protocol
 
 from msgspec import Struct
 
+from qfbatch.limits.gate import GateStatistics
 from qfbatch.records import ErrorKind, Record
 
 
@@ -78,6 +79,18 @@ class ShardClosed(Struct, frozen=True, tag=True):
     rows: int
 
 
+class Pulse(Struct, frozen=True, tag=True):
+    """How things stand right now, every half second.
+
+    Attributes:
+        lanes: the run's own gate under "", then each model's.
+        waiting: rows waiting to be admitted.
+    """
+
+    lanes: dict[str, GateStatistics]
+    waiting: int
+
+
 class Stopping(Struct, frozen=True, tag=True):
     """The run ends early; calls on their way are waited for."""
 
@@ -102,6 +115,7 @@ Event = (
     | TokenRenewed
     | RowsCommitted
     | ShardClosed
+    | Pulse
     | Stopping
     | RunEnded
 )

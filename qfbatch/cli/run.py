@@ -1,0 +1,97 @@
+"""`qfbatch run`: run a job, or resume it."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+
+import click
+
+from qfbatch.checkpoint.layout import RunLayout
+from qfbatch.cli.job_options import job_argument, load
+from qfbatch.job.settings import Job
+from qfbatch.progress.bar import ProgressBar
+from qfbatch.progress.eventfile import EventFile
+from qfbatch.progress.events import Observer, to_all
+from qfbatch.progress.log import LogLines
+from qfbatch.progress.survey import SurveyProgress
+from qfbatch.runner import RunResult, run_job
+from qfbatch.session import RunOptions
+
+
+@click.command("run")
+@job_argument
+@click.option("--fresh", is_flag=True, help="Start again; the run directory there is set aside, not deleted.")
+@click.option("--retry-failed", is_flag=True, help="Ask the failed rows of the run again.")
+@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Only the first N rows of the input.")
+@click.option(
+    "--grace",
+    type=click.FloatRange(min=0),
+    default=30.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long calls on their way may take after SIGINT or SIGTERM.",
+)
+@click.option("--quiet", is_flag=True, help="Say nothing but warnings and the end; no report.")
+@click.option("--no-progress", is_flag=True, help="No progress bar; log lines instead.")
+@click.option("--log-format", type=click.Choice(("text", "json")), default="text", show_default=True)
+@click.pass_context
+def command(
+    ctx: click.Context,
+    job_file: Path,
+    overrides: tuple[str, ...],
+    concurrency: int | None,
+    *,
+    fresh: bool,
+    retry_failed: bool,
+    limit: int | None,
+    grace: float,
+    quiet: bool,
+    no_progress: bool,
+    log_format: str,
+) -> None:
+    """Run the job, or resume it: the same command after any interruption goes on where the run stopped.
+
+    Progress and messages go to stderr. When the run is complete its report goes to stdout.
+
+    Exit codes: 0 every row succeeded; 1 complete, some rows failed; 2 usage or job file wrong; 3 input wrong;
+    4 run directory unusable; 5 refused by the service; 6 budget reached; 130, 143 interrupted. After 4, 5, 6,
+    130 and 143 the same command resumes.
+    """
+    job, environ = load(job_file, overrides, concurrency)
+    observers = _observers(job, quiet=quiet, no_progress=no_progress, log_format=log_format)
+    result = run_job(
+        job,
+        RunOptions(fresh=fresh, retry_failed=retry_failed, limit=limit, grace_s=grace),
+        environ=environ,
+        observe=to_all(observers),
+    )
+    _tell(job_file, job, result)
+    ctx.exit(result.exit_code)
+
+
+def _observers(job: Job, *, quiet: bool, no_progress: bool, log_format: str) -> list[Observer]:
+    as_json = log_format == "json"
+    observers: list[Observer] = [EventFile(RunLayout(job.output_path).events, time.time)]
+    if sys.stderr.isatty() and not (quiet or no_progress or as_json):
+        return [*observers, SurveyProgress(), ProgressBar()]
+    return [*observers, LogLines(time.time, as_json=as_json, progress=not quiet)]
+
+
+def _tell(job_file: Path, job: Job, result: RunResult) -> None:
+    """The end of the run in one or two sentences on stderr."""
+    counts = f"{result.succeeded} succeeded, {result.failed} failed, {result.left} left"
+    if result.reason is not None:
+        click.echo(f"stopped: {result.reason.message}", err=True)
+        click.echo(f"{counts}; answers are in {job.output_path}.", err=True)
+        if result.reason.hint:
+            click.echo(result.reason.hint, err=True)
+        click.echo(f"resume: qfbatch run {job_file}", err=True)
+        return
+    if result.asked == 0:
+        click.echo(f"{job.output_path} is complete: {counts}. No call was made.", err=True)
+    else:
+        click.echo(f"complete: {counts}; answers are in {job.output_path}.", err=True)
+    if result.failed:
+        click.echo("failed rows can be asked again with --retry-failed.", err=True)

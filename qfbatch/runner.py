@@ -1,0 +1,391 @@
+"""A run, start to end: read → skip what is done → work → commit → summarise. No policy lives here.
+
+What to do with a failure is the dialect's table and `worker`; what is done is `checkpoint`; who may call is
+`admission`. This module ties them together and sees to it that a run ends in an orderly way, whatever ends it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+
+from msgspec import Struct
+
+from qfbatch.admission import Admission
+from qfbatch.breaker import Breaker, BreakerPolicy
+from qfbatch.budget import BudgetGuard
+from qfbatch.checkpoint.committer import Committer
+from qfbatch.checkpoint.parts import PartSummary
+from qfbatch.credentials import Authorizer, find_authorizer
+from qfbatch.crew import Crew
+from qfbatch.errors import BudgetReached, QfbatchError, StorageError
+from qfbatch.feed import Feed
+from qfbatch.job.settings import LOCAL, Job
+from qfbatch.limits.gate import Gate
+from qfbatch.limits.quota import Quota
+from qfbatch.loading import Loader
+from qfbatch.progress.events import (
+    Observer,
+    Pulse,
+    RowsCommitted,
+    RunEnded,
+    RunStarted,
+    ShardClosed,
+    Stopping,
+    Surveyed,
+)
+from qfbatch.reader.shard_reader import ShardReader
+from qfbatch.records import Record, Request
+from qfbatch.server.embedded import EmbeddedServer
+from qfbatch.service.dialects import dialect_named
+from qfbatch.session import OpenSession, RunOptions, open_session
+from qfbatch.signals import stop_on_signals
+from qfbatch.stopping import Stop
+from qfbatch.tally import Tally
+from qfbatch.transport import ReqwestTransport, Transport
+from qfbatch.worker import Route, Surroundings, work
+
+if sys.platform != "win32":
+    import uvloop
+
+    _new_event_loop: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
+else:
+    _new_event_loop = asyncio.new_event_loop
+
+PULSE_S = 0.5
+MINIMUM_QUIET_S = 30.0
+
+
+class RunResult(Struct, frozen=True):
+    """How a run ended.
+
+    Attributes:
+        exit_code: as documented for `qfbatch run`.
+        succeeded, failed: rows of the run, earlier sessions included.
+        left: rows not yet done.
+        asked: rows worked on in this session.
+        reason: what ended it early; None if nothing did.
+    """
+
+    exit_code: int
+    succeeded: int
+    failed: int
+    left: int
+    asked: int
+    reason: QfbatchError | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Clocks:
+    """Where a run takes its time and its chance from.
+
+    Attributes:
+        now: wall clock, seconds since the epoch.
+        rng: jitter.
+    """
+
+    now: Callable[[], float] = time.time
+    rng: random.Random = random.Random()  # noqa: RUF009, S311 - spreads waits, guards nothing
+
+
+def run_job(
+    job: Job,
+    options: RunOptions,
+    *,
+    environ: Mapping[str, str],
+    observe: Observer,
+    clocks: Clocks | None = None,
+) -> RunResult:
+    """Run a job, or resume it, in this process; returns when it has ended, however it ended.
+
+    Args:
+        job: the job.
+        options: of this session.
+        environ: where credentials, proxies and certificates are found.
+        observe: takes what happens.
+        clocks: time and randomness.
+
+    Raises:
+        InputError: the input is wrong, found before the first call.
+        RunDirectoryError: the run directory cannot be used, found before the first call.
+        ServiceRefused: there are no credentials.
+    """
+    clocks = clocks or Clocks()
+    with open_session(
+        job, options, now=clocks.now, on_survey=lambda done, total: observe(Surveyed(done, total))
+    ) as session:
+        if not any(session.work.values()):
+            result = _complete(session)
+        else:
+            with _service(job) as base_url, asyncio.Runner(loop_factory=_new_event_loop) as loop:
+                result = loop.run(_Run(job, options, session, base_url, environ, observe, clocks).run())
+        session.exit_code = result.exit_code
+        session.ended = "" if result.reason is None else result.reason.message
+    return result
+
+
+def _complete(session: OpenSession) -> RunResult:
+    done = session.committed
+    return RunResult(1 if done.failed else 0, done.succeeded, done.failed, left=0, asked=0)
+
+
+@contextlib.contextmanager
+def _service(job: Job) -> Iterator[str]:
+    """The service's address; the embedded server runs for as long as the context lasts."""
+    if job.service.base_url != LOCAL:
+        yield job.service.base_url.rstrip("/")
+        return
+    with EmbeddedServer() as server:
+        yield server.base_url
+
+
+class _Run:
+    """One session's work, on the event loop."""
+
+    def __init__(
+        self,
+        job: Job,
+        options: RunOptions,
+        session: OpenSession,
+        base_url: str,
+        environ: Mapping[str, str],
+        observe: Observer,
+        clocks: Clocks,
+    ) -> None:
+        self._job = job
+        self._options = options
+        self._session = session
+        self._base_url = base_url
+        self._environ = environ
+        self._observe = observe
+        self._clocks = clocks
+        self._stop = Stop()
+        done = session.committed
+        self._tally = Tally(
+            succeeded=done.succeeded,
+            failed=done.failed,
+            skipped=done.skipped,
+            total_tokens=done.total_tokens,
+            cost=done.cost,
+        )
+        self._budget = BudgetGuard(
+            job.budget,
+            spent_tokens=done.total_tokens + done.discarded_tokens,
+            spent_cost=sum(done.cost.values()),
+        )
+        self._asked = 0
+        self._crews: list[asyncio.Task[None]] = []
+
+    async def run(self) -> RunResult:
+        """Work until nothing is left or the run is stopped; commit everything in either case."""
+        loop = asyncio.get_running_loop()
+        retry = self._job.retry
+        transport = ReqwestTransport(
+            base_url=self._base_url, connect_timeout_s=retry.connect_timeout_s, environ=self._environ
+        )
+        try:
+            authorizer = find_authorizer(
+                "none" if self._job.service.base_url == LOCAL else self._job.service.auth,
+                base_url=self._base_url,
+                environ=self._environ,
+                transport=transport,
+                now=self._clocks.now,
+            )
+            self._observe(
+                RunStarted(
+                    run=str(self._session.layout.path),
+                    rows=self._rows_in_all(),
+                    done=self._tally.rows,
+                    notes=tuple(self._session.notes),
+                )
+            )
+            committer = Committer(self._session.checkpoint, on_commit=self._committed, on_closed=self._closed)
+            with stop_on_signals(
+                loop, self._stop, grace_s=self._options.grace_s, now_or_never=self._cancel_crews
+            ):
+                async with committer:
+                    await self._work(loop, committer, transport, authorizer)
+        except StorageError as error:
+            # What was committed is safe, and nothing more can be.
+            self._stop.request(error)
+        finally:
+            await transport.close()
+        return self._result()
+
+    async def _work(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        committer: Committer,
+        transport: Transport,
+        authorizer: Authorizer,
+    ) -> None:
+        admission = Admission(Gate(_without_adapting(self._job.limits), loop.time()), loop, self._clocks.rng)
+        self._stop.on_request(admission.close)
+        feeds = []
+        reader = ShardReader(self._job.input)
+        for model in self._job.models:
+            quota = model.quota or Quota(
+                concurrency=self._job.limits.concurrency, adaptive=self._job.limits.adaptive
+            )
+            route = Route(
+                model=model,
+                dialect=dialect_named(self._job.service.api),
+                transport=transport,
+                authorizer=authorizer,
+                lane=admission.lane(model.name, Gate(quota, loop.time())),
+                breaker=Breaker(self._breaker_policy(), loop.time()),
+                retry=self._job.retry,
+            )
+            feed = Feed(
+                self._session.work[model.name],
+                Loader(self._job, model, self._session, reader, retry_failed=self._options.retry_failed),
+                partial(committer.finish, model.name),
+            )
+            feeds.append(feed)
+            size = min(quota.concurrency, self._job.limits.concurrency)
+            self._crews.append(loop.create_task(self._crew(size, route, feed, committer, loop)))
+        watchers = [
+            loop.create_task(self._watch_storage(committer)),
+            loop.create_task(self._pulse(admission)),
+            loop.create_task(self._announce_stop(admission)),
+        ]
+        try:
+            await asyncio.gather(*self._crews, return_exceptions=True)
+        finally:
+            for watcher in watchers:
+                watcher.cancel()
+            await asyncio.gather(*watchers, *(feed.close() for feed in feeds), return_exceptions=True)
+            reader.close()
+        for crew in self._crews:
+            if not crew.cancelled() and (error := crew.exception()) is not None:
+                raise error
+
+    async def _crew(
+        self,
+        size: int,
+        route: Route,
+        feed: Feed,
+        committer: Committer,
+        loop: asyncio.AbstractEventLoop,
+    ) -> None:
+        async def work_next() -> bool:
+            if committer.crowded:
+                await committer.wait_for_room()
+            if self._stop.requested or self._out_of_budget():
+                return False
+            try:
+                request = await feed.take()
+            except QfbatchError as error:
+                self._stop.request(error)
+                return False
+            if request is None or self._stop.requested:
+                return False
+            tokens, cost = self._expected(route, request)
+            self._budget.reserve(tokens, cost)
+            try:
+                record = await work(route, request, around)
+            finally:
+                self._budget.release(tokens, cost)
+            if record is None:
+                return False
+            self._asked += 1
+            self._budget.spend(record)
+            committer.append(record)
+            feed.recorded(request)
+            return True
+
+        crew = Crew(size, work_next)
+        around = Surroundings(
+            stop=self._stop,
+            observe=self._observe,
+            now=self._clocks.now,
+            clock=loop.time,
+            rng=self._clocks.rng,
+            on_idle=crew.row_waits,
+            on_busy=crew.row_returns,
+        )
+        await crew.run()
+
+    def _out_of_budget(self) -> bool:
+        if not self._budget.limited:
+            return False
+        reached = self._budget.reached()
+        if reached is not None:
+            self._stop.request(
+                BudgetReached(
+                    f"{reached}.", hint="Raise the budget, then run the same command again to resume."
+                )
+            )
+        return reached is not None
+
+    def _expected(self, route: Route, request: Request) -> tuple[float, float]:
+        if not self._budget.limited:
+            return 0.0, 0.0
+        completion = route.expected_completion
+        price = route.model.price
+        cost = price.of_tokens(request.estimated_tokens, int(completion)) if price is not None else None
+        return request.estimated_tokens + completion, cost or 0.0
+
+    def _breaker_policy(self) -> BreakerPolicy:
+        retry = self._job.retry
+        return BreakerPolicy(
+            quiet_s=max(MINIMUM_QUIET_S, retry.request_timeout_s),
+            throttled_s=retry.throttle_timeout_s,
+        )
+
+    async def _watch_storage(self, committer: Committer) -> None:
+        """What cannot be stored must not be asked for: a storage error stops everything at once."""
+        try:
+            await committer.failure()
+        except QfbatchError as error:
+            self._stop.request(error)
+            self._cancel_crews()
+
+    async def _pulse(self, admission: Admission) -> None:
+        while True:
+            await asyncio.sleep(PULSE_S)
+            self._observe(Pulse(lanes=admission.statistics(), waiting=admission.waiting))
+
+    async def _announce_stop(self, admission: Admission) -> None:
+        await self._stop.wait()
+        assert self._stop.reason is not None, "a stop has a reason"  # noqa: S101
+        self._observe(Stopping(self._stop.reason.message, admission.in_flight))
+
+    def _cancel_crews(self) -> None:
+        for crew in self._crews:
+            crew.cancel()
+
+    def _committed(self, records: list[Record]) -> None:
+        self._tally.add(records)
+        self._observe(RowsCommitted(records))
+
+    def _closed(self, model: str, shard: int, summary: PartSummary) -> None:
+        self._observe(ShardClosed(model, shard, summary.rows))
+
+    def _rows_in_all(self) -> int:
+        """Rows of the run over all models, as far as this session is about them."""
+        limit = self._options.limit
+        rows = self._session.manifest.survey.rows
+        wanted = rows if limit is None else min(rows, limit)
+        return max(wanted * len(self._job.models), self._tally.rows)
+
+    def _result(self) -> RunResult:
+        tally, reason = self._tally, self._stop.reason
+        left = self._rows_in_all() - tally.rows
+        exit_code = (1 if tally.failed else 0) if reason is None else reason.exit_code
+        self._observe(RunEnded(exit_code, tally.succeeded, tally.failed, left))
+        return RunResult(exit_code, tally.succeeded, tally.failed, left, self._asked, reason)
+
+
+def _without_adapting(quota: Quota) -> Quota:
+    """The run's own gate only counts; what adapts to a service is the gate of its model."""
+    return Quota(quota.concurrency, quota.qps, quota.rpm, quota.tpm, adaptive=False)
+
+
+__all__ = ["Clocks", "RunOptions", "RunResult", "run_job"]

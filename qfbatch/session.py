@@ -1,0 +1,246 @@
+"""One process's stay in a run: opened under the lock, compared with what is there, and closed with its exit code.
+
+Opening decides everything that does not need the service: whether this is a new run or a resume, whether the
+job still asks the same, whether the input is still the same, what is done and what is left.
+"""
+
+from __future__ import annotations
+
+import platform
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from qfbatch._version import __version__
+from qfbatch.checkpoint.directory import check_directory
+from qfbatch.checkpoint.files import make_folder, storage_errors, sync_folder
+from qfbatch.checkpoint.layout import RunLayout
+from qfbatch.checkpoint.lock import RunLock
+from qfbatch.checkpoint.manifest import Manifest, Session, read_manifest, write_manifest
+from qfbatch.checkpoint.parts import PartSummary
+from qfbatch.checkpoint.store import Checkpoint, ShardState
+from qfbatch.errors import QfbatchError, RunMismatch
+from qfbatch.feed import ShardWork
+from qfbatch.fingerprint import differences, fingerprint
+from qfbatch.job.settings import Job
+from qfbatch.reader.changes import InputChange, changed_files
+from qfbatch.reader.survey import survey
+from qfbatch.records import Survey
+from qfbatch.service.parameters import RULES_BY_API, check_parameters
+
+OnSurvey = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class RunOptions:
+    """What the command line asks of one session.
+
+    Attributes:
+        fresh: start again; the run directory there is set aside, nothing is deleted.
+        retry_failed: ask failed rows again.
+        limit: only the first so many rows of the input.
+        grace_s: how long calls on their way may take after a signal.
+    """
+
+    fresh: bool = False
+    retry_failed: bool = False
+    limit: int | None = None
+    grace_s: float = 30.0
+
+
+@dataclass(slots=True)
+class OpenSession:
+    """An open run directory and what is to be done in it.
+
+    Attributes:
+        layout: where it is.
+        manifest: what the run is.
+        checkpoint: its rows on disk, recovered.
+        committed: totals of what earlier sessions committed, less the failed rows to be asked again.
+        work: per model, the shards that may have open rows.
+        notes: what the user should know, one line each.
+        exit_code, ended: how the session ended, for the manifest.
+    """
+
+    layout: RunLayout
+    manifest: Manifest
+    checkpoint: Checkpoint
+    committed: PartSummary
+    work: dict[str, list[ShardWork]]
+    notes: list[str] = field(default_factory=list)
+    exit_code: int | None = None
+    ended: str = ""
+
+
+@contextmanager
+def open_session(
+    job: Job, options: RunOptions, *, now: Callable[[], float], on_survey: OnSurvey | None = None
+) -> Iterator[OpenSession]:
+    """Open the job's run directory for writing, as long as the context lasts.
+
+    Args:
+        job: the job.
+        options: of this session.
+        now: wall clock, seconds since the epoch.
+        on_survey: told of the survey's progress in bytes.
+
+    Raises:
+        InputError: the input is wrong, or cannot be read.
+        RunDirectoryError: the directory is held, foreign, damaged, or belongs to another job.
+    """
+    layout = RunLayout(job.output_path)
+    check_directory(layout)
+    make_folder(layout.path)
+    lock = RunLock.acquire(layout)
+    notes: list[str] = []
+    try:
+        manifest = read_manifest(layout)
+        if options.fresh and manifest is not None:
+            aside = _set_aside(layout)
+            notes.append(f"the earlier run is kept in {aside}")
+            lock.release()
+            make_folder(layout.path)
+            lock = RunLock.acquire(layout)
+            manifest = None
+        if manifest is None:
+            manifest = _new_manifest(job, survey_input(job, on_survey), now())
+        else:
+            notes += _compare(manifest, job)
+        session = Session(started_at=_iso(now()))
+        manifest = msgspec.structs.replace(
+            manifest,
+            job=describe(job),
+            fingerprint={**manifest.fingerprint, **fingerprint(job)},
+            sessions=(*manifest.sessions, session),
+        )
+        write_manifest(layout, manifest)
+        opened = _open_checkpoint(job, layout, manifest, options, notes)
+        try:
+            yield opened
+        except QfbatchError as error:
+            opened.exit_code, opened.ended = error.exit_code, error.message
+            raise
+        finally:
+            ended = msgspec.structs.replace(
+                session, ended_at=_iso(now()), exit_code=opened.exit_code, note=opened.ended
+            )
+            sessions = (*manifest.sessions[:-1], ended)
+            write_manifest(layout, msgspec.structs.replace(manifest, sessions=sessions))
+    finally:
+        lock.release()
+
+
+def survey_input(job: Job, on_survey: OnSurvey | None = None) -> Survey:
+    """Read the whole input once; see `reader.survey.survey`.
+
+    Raises:
+        InputError: the input is wrong, or cannot be read.
+    """
+    rules = RULES_BY_API[job.service.api]
+
+    def problems(parameters: Mapping[str, Any]) -> Sequence[str]:
+        return [str(problem) for problem in check_parameters(rules, parameters)]
+
+    return survey(job.input, check_parameters=problems, on_progress=on_survey)
+
+
+def describe(job: Job) -> dict[str, Any]:
+    """The job as in force, for the manifest; it holds no secrets, for job files cannot."""
+    described = msgspec.to_builtins(job, enc_hook=str)
+    assert isinstance(described, dict)  # noqa: S101 - a dataclass becomes a mapping
+    return described
+
+
+def _new_manifest(job: Job, found: Survey, now: float) -> Manifest:
+    return Manifest(
+        run_id=uuid.uuid4().hex,
+        created_at=_iso(now),
+        qfbatch_version=__version__,
+        python=platform.python_version(),
+        platform=platform.platform(terse=True),
+        job=describe(job),
+        fingerprint=fingerprint(job),
+        survey=found,
+    )
+
+
+def _compare(manifest: Manifest, job: Job) -> list[str]:
+    """What a resume should be told of; refuses one that would mix results."""
+    differing = differences(manifest.fingerprint, fingerprint(job))
+    if differing:
+        raise RunMismatch(
+            f"{job.output_path} holds answers to another question; the job file changed what decides them:\n"
+            + "\n".join(f"  {line}" for line in differing),
+            hint="Undo the change to resume, give the job another output.path, or start again with --fresh "
+            "(nothing is deleted).",
+        )
+    changed = changed_files(manifest.survey.files, job.input)
+    if changed:
+        raise RunMismatch(
+            f"{job.output_path} was started on other input:\n" + "\n".join(_changes(changed)),
+            hint="Restore the input to resume, or start again with --fresh (nothing is deleted).",
+        )
+    notes = []
+    before = manifest.job.get("service", {}).get("base_url")
+    if before != job.service.base_url:
+        notes.append(
+            f"service.base_url was {before}, is {job.service.base_url}: earlier answers came from there"
+        )
+    return notes
+
+
+def _changes(change: InputChange) -> list[str]:
+    lines = [f"  {name}: new" for name in change.added]
+    lines += [f"  {name}: gone" for name in change.removed]
+    lines += [f"  {name}: changed" for name in change.modified]
+    return [*lines, "  the files stand in another order"] if change.moved else lines
+
+
+def _open_checkpoint(
+    job: Job, layout: RunLayout, manifest: Manifest, options: RunOptions, notes: list[str]
+) -> OpenSession:
+    found = manifest.survey
+    models = [model.name for model in job.models]
+    checkpoint = Checkpoint.open(layout, models, found.shards, found.columns, manifest.run_id)
+    recovery = checkpoint.recover()
+    notes += recovery.notes
+    work: dict[str, list[ShardWork]] = {model: [] for model in models}
+    again = PartSummary()
+    first = 0
+    for shard in found.shards:
+        wanted = shard.rows if options.limit is None else min(shard.rows, options.limit - first)
+        first += shard.rows
+        if wanted <= 0:
+            break
+        for model in models:
+            progress = recovery.shards[model, shard.number]
+            ask_again = progress.summary.failed if options.retry_failed else 0
+            if progress.state is not ShardState.COMPLETE or ask_again:
+                work[model].append(ShardWork(shard, wanted))
+                again += PartSummary(rows=ask_again, failed=ask_again)
+    committed = msgspec.structs.replace(
+        recovery.summary,
+        rows=recovery.summary.rows - again.rows,
+        failed=recovery.summary.failed - again.failed,
+    )
+    return OpenSession(layout, manifest, checkpoint, committed, work, notes)
+
+
+def _set_aside(layout: RunLayout) -> Path:
+    number = 1
+    while (aside := layout.path.with_name(f"{layout.path.name}.{number}")).exists():
+        number += 1
+    with storage_errors(layout.path, "rename the folder"):
+        layout.path.rename(aside)
+        sync_folder(aside.parent)
+    return aside
+
+
+def _iso(now: float) -> str:
+    return datetime.fromtimestamp(now, UTC).isoformat(timespec="seconds")

@@ -1,0 +1,50 @@
+"""SIGINT and SIGTERM: the first asks a run to end, the second does not ask."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+from collections.abc import Callable, Iterator
+
+from qfbatch.errors import Interrupted
+from qfbatch.stopping import Stop
+
+
+@contextlib.contextmanager
+def stop_on_signals(
+    loop: asyncio.AbstractEventLoop, stop: Stop, *, grace_s: float, now_or_never: Callable[[], None]
+) -> Iterator[None]:
+    """While the context lasts, the first signal ends the run in an orderly way.
+
+    Args:
+        loop: the running loop.
+        stop: told of the first signal.
+        grace_s: how long calls on their way may take after it.
+        now_or_never: called when that time is over, or at once by a signal to a run that is ending already.
+    """
+
+    def received(signum: signal.Signals) -> None:
+        if stop.requested:
+            now_or_never()
+            return
+        stop.request(
+            Interrupted(
+                f"interrupted by {signum.name}.",
+                signum=signum,
+                hint="Everything answered is kept. Resume with the same command.",
+            )
+        )
+        loop.call_later(grace_s, now_or_never)
+
+    handled = []
+    for signum in (signal.SIGINT, signal.SIGTERM):
+        # Not to be had on Windows' loops nor off the main thread: there Python's own handling stays.
+        with contextlib.suppress(NotImplementedError, RuntimeError, ValueError):
+            loop.add_signal_handler(signum, received, signum)
+            handled.append(signum)
+    try:
+        yield
+    finally:
+        for signum in handled:
+            loop.remove_signal_handler(signum)
