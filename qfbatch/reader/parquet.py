@@ -18,7 +18,7 @@ from qfbatch.reader.files import InputFile
 from qfbatch.template import missing_column, quoted
 
 _BATCH_BYTES = 4 * 1024 * 1024  # of decoded values: bounds memory whatever the rows' size
-_BATCH_ROWS = 8192
+_BATCH_ROWS = 2048  # dictionary-encoded text is larger decoded than the footer says
 _BUFFER_BYTES = 64 * 1024 * 1024  # over all columns being read
 
 
