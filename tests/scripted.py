@@ -7,7 +7,7 @@
         with ScriptedServer() as running:
             yield running
 
-Tests that share a server keep apart by their prompts, or by an endpoint of their own: `server.endpoint("echo")`.
+Tests that share a server keep apart by an endpoint of their own: `server.endpoint("echo")`.
 """
 
 from __future__ import annotations
@@ -38,7 +38,11 @@ class ScriptedServer:
     """
 
     def __init__(
-        self, *, keys: tuple[str, str] | None = None, ledger: Path | None = None, options: tuple[str, ...] = ()
+        self,
+        *,
+        keys: tuple[str, str] | None = None,
+        ledger: Path | None = None,
+        options: tuple[str, ...] = (),
     ) -> None:
         environment = dict(os.environ)
         for name in ("QFBATCH_SERVE_ACCESS_KEY", "QFBATCH_SERVE_SECRET_KEY"):
@@ -86,7 +90,7 @@ class ScriptedServer:
         }
 
     def traffic(self, endpoint: str) -> dict[str, Any]:
-        """`calls`, `refused`, `in_flight`, `in_flight_max` and `arrivals` (monotonic seconds) of an endpoint."""
+        """`calls`, `refused`, `in_flight`, `in_flight_max`, `arrivals` (monotonic seconds)."""
         seen: dict[str, Any] = self._report(endpoint)["endpoints"].get(endpoint, {})
         return seen
 

@@ -108,6 +108,7 @@ def _serve(
     else:
         # Threads that wait must sleep, or a busy neighbour costs the model most of its speed; read at load.
         os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+        system = None
         if model is None:
             if endpoint is not None:
                 raise UsageError(
@@ -120,6 +121,7 @@ def _serve(
                     hint="Run `qfbatch serve --fetch-model` once (98 MB), or give --model FILE.gguf.",
                 )
             model, endpoint = weights.path_of(weights.SMOLLM2, cache), weights.SMOLLM2.endpoint
+            system = weights.SMOLLM2.system
         llama = _module("qfbatch.server.llama", "local")
         settings = llama.LlamaSettings(
             model=model,
@@ -128,6 +130,7 @@ def _serve(
             slots=slots,
             context=context,
             threads=threads,
+            system=system,
         )
         plain = _module("qfbatch.server.service", "serve")
         served = plain.open_service(

@@ -69,6 +69,11 @@ class EmbeddedServer:
         """Whether the child is running."""
         return self._process is not None and self._process.poll() is None
 
+    @property
+    def exit_code(self) -> int | None:
+        """How the child ended; None while it runs, negative where a signal killed it."""
+        return None if self._process is None else self._process.poll()
+
     def start(self) -> Self:
         """Start the child and wait until it accepts connections.
 

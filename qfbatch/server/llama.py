@@ -44,6 +44,7 @@ class LlamaSettings:
         context: tokens of prompt and answer, each slot.
         waiting: calls that may wait for a slot; one more is refused as high load.
         threads: threads that compute; None takes all cores.
+        system: the system message of a chat model; None leaves it to the model's template.
     """
 
     model: Path
@@ -53,6 +54,7 @@ class LlamaSettings:
     context: int = 1024
     waiting: int = 1024
     threads: int | None = None
+    system: str | None = None
 
 
 class LlamaEngine:
@@ -119,7 +121,9 @@ class LlamaEngine:
             "stop": list(sampling.stop) or None,
         }
         if self._chats:
-            asked["messages"] = [{"role": "user", "content": call.prompt}]
+            system = self._settings.system
+            messages = [] if system is None else [{"role": "system", "content": system}]
+            asked["messages"] = [*messages, {"role": "user", "content": call.prompt}]
         else:
             asked["prompt"] = call.prompt
         return {name: value for name, value in asked.items() if value is not None}

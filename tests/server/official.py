@@ -1,4 +1,4 @@
-"""A script that calls a server through the official client, in a process of its own, as it keeps global state.
+"""Calls a server through the official client: a script, as that client keeps global state.
 
 Arguments: endpoint. Environment: as the official client documents it. stdout: one JSON object.
 """
@@ -36,7 +36,7 @@ def main() -> None:
     out["batch"] = [shown(answer) for answer in batch.results()]
     for name, stream in (("error", False), ("stream_error", True)):
         try:
-            list(client.do("{{fault: 336003}} no", stream=stream, retry_count=1))
+            list(client.do("no", stream=stream, retry_count=1, temperature=2.0))
         except qianfan.errors.APIError as error:
             out[name] = error.error_code
     json.dump(out, sys.stdout)

@@ -20,15 +20,19 @@ IAM = ("QIANFAN_ACCESS_KEY", "QIANFAN_SECRET_KEY")
 
 
 def run_official(
-    server: ScriptedServer, endpoint: str, names: tuple[str, str], keys: tuple[str, str], tmp_path: Path
+    base_url: str,
+    endpoint: str,
+    names: tuple[str, str],
+    keys: tuple[str, str],
+    tmp_path: Path,
 ) -> subprocess.CompletedProcess[str]:
     """Run the script with the credentials under these names."""
     environment = {
         name: value for name, value in os.environ.items() if not name.upper().startswith(("QIANFAN", "HTTP"))
     }
     environment |= {
-        "QIANFAN_BASE_URL": server.base_url,
-        "QIANFAN_CONSOLE_API_BASE_URL": server.base_url,
+        "QIANFAN_BASE_URL": base_url,
+        "QIANFAN_CONSOLE_API_BASE_URL": base_url,
         "QIANFAN_LLM_API_RETRY_COUNT": "1",
         "HOME": str(tmp_path),
         names[0]: keys[0],
@@ -48,7 +52,7 @@ def run_official(
 @pytest.mark.parametrize("names", [OAUTH, IAM], ids=["oauth", "iam"])
 def test_every_way_of_calling(keyed: ScriptedServer, names: tuple[str, str], tmp_path: Path) -> None:
     """Sync, stream, async and batch calls work with tokens and with signed requests, errors included."""
-    done = run_official(keyed, "echo", names, KEYS, tmp_path)
+    done = run_official(keyed.base_url, "echo", names, KEYS, tmp_path)
     assert done.returncode == 0, done.stderr[-2000:]
     out: dict[str, Any] = json.loads(done.stdout)
     assert out["sync"] == {
@@ -79,6 +83,6 @@ def test_wrong_keys(
     keyed: ScriptedServer, names: tuple[str, str], keys: tuple[str, str], words: str, tmp_path: Path
 ) -> None:
     """Wrong keys are refused in the words the official client understands."""
-    done = run_official(keyed, "echo", names, keys, tmp_path)
+    done = run_official(keyed.base_url, "echo", names, keys, tmp_path)
     assert done.returncode != 0
     assert words in done.stderr

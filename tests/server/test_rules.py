@@ -9,7 +9,16 @@ from typing import Any
 import pytest
 from scripted import ScriptedServer, fetch
 
-COMPLETE = {"id", "object", "created", "result", "usage", "is_truncated", "need_clear_history", "finish_reason"}
+COMPLETE = {
+    "id",
+    "object",
+    "created",
+    "result",
+    "usage",
+    "is_truncated",
+    "need_clear_history",
+    "finish_reason",
+}
 
 
 def answer(server: ScriptedServer, body: dict[str, Any] | bytes, endpoint: str = "echo") -> dict[str, Any]:
@@ -99,7 +108,12 @@ def test_stream_is_exactly_events(server: ScriptedServer) -> None:
 
 def test_answers_depend_on_what_is_asked_alone(server: ScriptedServer) -> None:
     """The same request has the same answer, another prompt or parameter another one."""
-    asked = [{"prompt": "a"}, {"prompt": "a"}, {"prompt": "b"}, {"prompt": "a", "seed": 1}]
+    asked: list[dict[str, Any]] = [
+        {"prompt": "a"},
+        {"prompt": "a"},
+        {"prompt": "b"},
+        {"prompt": "a", "seed": 1},
+    ]
     first, again, other, seeded = (answer(server, body, "words")["result"] for body in asked)
     assert first == again
     assert len({first, other, seeded}) == 3
