@@ -1,8 +1,8 @@
 """Which ids occur twice, in memory that does not grow with the input.
 
 A 64-bit hash of every id is kept: in memory up to a quarter of a million, beyond that in files by its lowest
-bits, so that equal ids meet in one file and each file can be looked at alone. Equal hashes are only a suspicion;
-the caller proves it with the ids themselves in a second pass.
+bits, so that equal ids meet in one file and each file can be looked at alone. Equal hashes are only a
+suspicion; the caller proves it with the ids themselves in a second pass.
 """
 
 from __future__ import annotations
