@@ -1,4 +1,6 @@
-"""A small run in a process of its own, for tests that kill it. It says on stdout, unbuffered:
+"""A small run in a process of its own, for tests that kill it.
+
+It says on stdout, unbuffered:
 
     asked <row_id>       the service would be paid now
     committed <row_id>   `on_commit` has it
@@ -46,6 +48,7 @@ class Options(msgspec.Struct):
         file_limit: RLIMIT_FSIZE in bytes while rows run; 0 for none.
         hold: only take the lock, say so, and wait to be killed.
         pause_s: between rows.
+        quiet: say nothing, for a parent that doesn't read.
     """
 
     shards: int = 3
@@ -57,6 +60,7 @@ class Options(msgspec.Struct):
     file_limit: int = 0
     hold: bool = False
     pause_s: float = 0.0
+    quiet: bool = False
 
 
 def say(word: str, text: str) -> None:
@@ -95,6 +99,8 @@ def main() -> int:
     """Run as told; 0, or 4 where storage failed."""
     layout = RunLayout(Path(sys.argv[1]))
     options = msgspec.json.decode(sys.argv[2], type=Options)
+    if options.quiet:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     check_directory(layout)
     make_folder(layout.path)
     with RunLock.acquire(layout):
