@@ -2,7 +2,7 @@
 
     QfbatchError                     exit   what happened
     ├── UsageError                   2      the command line cannot be carried out as given
-    │   └── JobFileError             2      the job file is wrong (all its problems at once)
+    │   └── JobFileError             2      the job file is wrong, all its problems at once
     ├── InputError                   3      an input file or row is wrong
     ├── RunDirectoryError            4      the run directory cannot be used
     │   ├── RunDirectoryHeld         4      another process is using it
@@ -13,8 +13,8 @@
     └── Interrupted                  130/143  SIGINT / SIGTERM; resumable
 
 A row that fails is not here: it is a value (`records.Failure`), it never raises. Each class owns its exit
-code, and each instance carries the user's next step. Exit code 1 (complete, some rows failed) is an outcome,
-not an error.
+code, and each instance carries the user's next step. Exit code 1 (complete, some rows failed) is an
+outcome, not an error.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What decides a run's results, field by field: a resume that would mix answers of two jobs is refused by it.
 
-Decides: how a prompt is made, how rows are identified, and per model the dialect, endpoint and parameters. Does
-not decide: limits, retries, timeouts, prices, budget, credentials, the service's address.
+Decides: how a prompt is made, how rows are identified, and per model the dialect, endpoint and parameters.
+Does not decide: limits, retries, timeouts, prices, budget, credentials, the service's address.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What an answer costs: prices come from the job file, for the service publishes none for its own deployments."""
+"""What an answer costs. Prices come from the job file: the service publishes none for its own deployments."""
 
 from __future__ import annotations
 

@@ -80,7 +80,8 @@ class Shard(Struct, frozen=True, gc=False):
         source_file: the file the rows stand in.
         first_row: `source_row` of its first row, from 1.
         rows: how many rows it holds (blank lines are not rows).
-        offset: where reading starts: byte offset of the first line (JSONL, uncompressed), row index from 0 (Parquet).
+        offset: where reading starts: byte offset of the first line (JSONL, uncompressed), row index from 0
+            (Parquet).
     """
 
     number: int

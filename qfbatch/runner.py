@@ -1,17 +1,15 @@
 """A run, start to end: read → skip what is done → work → commit → summarise. No policy lives here.
 
 What to do with a failure is the dialect's table and `worker`; what is done is `checkpoint`; who may call is
-`admission`. This module ties them together and sees to it that a run ends in an orderly way, whatever ends it.
+`admission`. This module ties them together and sees to it that a run ends in order, whatever ends it.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import random
-import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 
@@ -22,11 +20,12 @@ from qfbatch.breaker import Breaker, BreakerPolicy
 from qfbatch.budget import BudgetGuard
 from qfbatch.checkpoint.committer import Committer
 from qfbatch.checkpoint.parts import PartSummary
-from qfbatch.credentials import Authorizer, find_authorizer
+from qfbatch.connecting import Connection, connection, service_address
 from qfbatch.crew import Crew
 from qfbatch.errors import BudgetReached, QfbatchError, StorageError
+from qfbatch.eventloop import new_event_loop
 from qfbatch.feed import Feed
-from qfbatch.job.settings import LOCAL, Job
+from qfbatch.job.settings import Job
 from qfbatch.limits.gate import Gate
 from qfbatch.limits.quota import Quota
 from qfbatch.loading import Loader
@@ -42,21 +41,11 @@ from qfbatch.progress.events import (
 )
 from qfbatch.reader.shard_reader import ShardReader
 from qfbatch.records import Record, Request
-from qfbatch.server.embedded import EmbeddedServer
-from qfbatch.service.dialects import dialect_named
 from qfbatch.session import OpenSession, RunOptions, open_session
 from qfbatch.signals import stop_on_signals
 from qfbatch.stopping import Stop
 from qfbatch.tally import Tally
-from qfbatch.transport import ReqwestTransport, Transport
 from qfbatch.worker import Route, Surroundings, work
-
-if sys.platform != "win32":
-    import uvloop
-
-    _new_event_loop: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
-else:
-    _new_event_loop = asyncio.new_event_loop
 
 PULSE_S = 0.5
 MINIMUM_QUIET_S = 30.0
@@ -123,8 +112,9 @@ def run_job(
         if not any(session.work.values()):
             result = _complete(session)
         else:
-            with _service(job) as base_url, asyncio.Runner(loop_factory=_new_event_loop) as loop:
-                result = loop.run(_Run(job, options, session, base_url, environ, observe, clocks).run())
+            run = _Run(job, options, session, observe, clocks)
+            with service_address(job) as base_url, asyncio.Runner(loop_factory=new_event_loop) as loop:
+                result = loop.run(run.run(base_url, environ))
         session.exit_code = result.exit_code
         session.ended = "" if result.reason is None else result.reason.message
     return result
@@ -135,34 +125,15 @@ def _complete(session: OpenSession) -> RunResult:
     return RunResult(1 if done.failed else 0, done.succeeded, done.failed, left=0, asked=0)
 
 
-@contextlib.contextmanager
-def _service(job: Job) -> Iterator[str]:
-    """The service's address; the embedded server runs for as long as the context lasts."""
-    if job.service.base_url != LOCAL:
-        yield job.service.base_url.rstrip("/")
-        return
-    with EmbeddedServer() as server:
-        yield server.base_url
-
-
 class _Run:
     """One session's work, on the event loop."""
 
     def __init__(
-        self,
-        job: Job,
-        options: RunOptions,
-        session: OpenSession,
-        base_url: str,
-        environ: Mapping[str, str],
-        observe: Observer,
-        clocks: Clocks,
+        self, job: Job, options: RunOptions, session: OpenSession, observe: Observer, clocks: Clocks
     ) -> None:
         self._job = job
         self._options = options
         self._session = session
-        self._base_url = base_url
-        self._environ = environ
         self._observe = observe
         self._clocks = clocks
         self._stop = Stop()
@@ -182,71 +153,52 @@ class _Run:
         self._asked = 0
         self._crews: list[asyncio.Task[None]] = []
 
-    async def run(self) -> RunResult:
+    async def run(self, base_url: str, environ: Mapping[str, str]) -> RunResult:
         """Work until nothing is left or the run is stopped; commit everything in either case."""
         loop = asyncio.get_running_loop()
-        retry = self._job.retry
-        transport = ReqwestTransport(
-            base_url=self._base_url, connect_timeout_s=retry.connect_timeout_s, environ=self._environ
-        )
         try:
-            authorizer = find_authorizer(
-                "none" if self._job.service.base_url == LOCAL else self._job.service.auth,
-                base_url=self._base_url,
-                environ=self._environ,
-                transport=transport,
-                now=self._clocks.now,
-            )
-            self._observe(
-                RunStarted(
-                    run=str(self._session.layout.path),
-                    rows=self._rows_in_all(),
-                    done=self._tally.rows,
-                    notes=tuple(self._session.notes),
+            async with connection(self._job, base_url, environ=environ, now=self._clocks.now) as service:
+                self._observe(
+                    RunStarted(
+                        run=str(self._session.layout.path),
+                        rows=self._rows_in_all(),
+                        done=self._tally.rows,
+                        notes=tuple(self._session.notes),
+                    )
                 )
-            )
-            committer = Committer(self._session.checkpoint, on_commit=self._committed, on_closed=self._closed)
-            with stop_on_signals(
-                loop, self._stop, grace_s=self._options.grace_s, now_or_never=self._cancel_crews
-            ):
-                async with committer:
-                    await self._work(loop, committer, transport, authorizer)
+                committer = Committer(
+                    self._session.checkpoint, on_commit=self._committed, on_closed=self._closed
+                )
+                with stop_on_signals(
+                    loop, self._stop, grace_s=self._options.grace_s, now_or_never=self._cancel_crews
+                ):
+                    async with committer:
+                        await self._work(loop, committer, service)
         except StorageError as error:
             # What was committed is safe, and nothing more can be.
             self._stop.request(error)
-        finally:
-            await transport.close()
         return self._result()
 
-    async def _work(
-        self,
-        loop: asyncio.AbstractEventLoop,
-        committer: Committer,
-        transport: Transport,
-        authorizer: Authorizer,
-    ) -> None:
+    async def _work(self, loop: asyncio.AbstractEventLoop, committer: Committer, service: Connection) -> None:
         admission = Admission(Gate(_without_adapting(self._job.limits), loop.time()), loop, self._clocks.rng)
         self._stop.on_request(admission.close)
-        feeds = []
         reader = ShardReader(self._job.input)
+        feeds = []
         for model in self._job.models:
             quota = model.quota or Quota(
                 concurrency=self._job.limits.concurrency, adaptive=self._job.limits.adaptive
             )
             route = Route(
                 model=model,
-                dialect=dialect_named(self._job.service.api),
-                transport=transport,
-                authorizer=authorizer,
+                dialect=service.dialect,
+                transport=service.transport,
+                authorizer=service.authorizer,
                 lane=admission.lane(model.name, Gate(quota, loop.time())),
                 breaker=Breaker(self._breaker_policy(), loop.time()),
                 retry=self._job.retry,
             )
-            feed = Feed(
-                self._session.work[model.name],
-                Loader(self._job, model, self._session, reader, retry_failed=self._options.retry_failed),
-                partial(committer.finish, model.name),
-            )
+            load = Loader(self._job, model, self._session, reader, retry_failed=self._options.retry_failed)
+            feed = Feed(self._session.work[model.name], load, partial(committer.finish, model.name))
             feeds.append(feed)
             size = min(quota.concurrency, self._job.limits.concurrency)
             self._crews.append(loop.create_task(self._crew(size, route, feed, committer, loop)))

@@ -87,8 +87,7 @@ def to_table(records: Sequence[Record], input_columns: Sequence[InputColumn] = (
     arrays = [
         pa.array([getattr(record, column.name) for record in records], type=column.type) for column in COLUMNS
     ]
-    for column in input_columns:
-        arrays.append(pa.array(_carried(records, column), type=INPUT_TYPES[column.kind]))
+    arrays += [pa.array(_carried(records, column), type=INPUT_TYPES[column.kind]) for column in input_columns]
     return pa.Table.from_arrays(arrays, schema=schema)
 
 

@@ -1,4 +1,4 @@
-"""One process's stay in a run: opened under the lock, compared with what is there, and closed with its exit code.
+"""One process's stay in a run: opened under the lock, compared with what is there, closed with its exit code.
 
 Opening decides everything that does not need the service: whether this is a new run or a resume, whether the
 job still asks the same, whether the input is still the same, what is done and what is left.

@@ -1,4 +1,4 @@
-"""How commands take a job: a job file, `--set` and `--concurrency`, read in the environment with its `.env`."""
+"""How commands take a job: a job file and overrides, read in the environment with its `.env`."""
 
 from __future__ import annotations
 

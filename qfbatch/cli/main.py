@@ -7,6 +7,7 @@ nor the HTTP client.
 from __future__ import annotations
 
 import importlib
+import signal
 import sys
 from typing import Any
 
@@ -59,6 +60,9 @@ class LazyGroup(click.Group):
             if error.hint:
                 click.echo(error.hint, err=True)
             ctx.exit(error.exit_code)
+        except KeyboardInterrupt:
+            click.echo("interrupted; run the same command again to go on.", err=True)
+            ctx.exit(128 + signal.SIGINT)
 
 
 @click.group(

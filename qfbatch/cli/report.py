@@ -30,7 +30,21 @@ def command(targets: tuple[str, ...], by: tuple[str, ...], form: str) -> None:
     TARGET is a run directory or a job file. COLUMN is a carried column (topic) or a column of the results
     (finish_reason). Each run's last report is also kept as JSON in its directory (report.json).
     """
-    runs = [open_run(target) for target in targets]
+    print_report([open_run(target) for target in targets], by=by, form=form)
+
+
+def print_report(runs: Sequence[Run], *, by: Sequence[str] = (), form: str = "table") -> None:
+    """Report on runs to stdout, and keep each one's report in its directory.
+
+    Args:
+        runs: what to report on.
+        by: columns to group by.
+        form: one of `FORMATS`.
+
+    Raises:
+        UsageError: there is no such column.
+        StorageError: results cannot be read.
+    """
     sections = [_section(run, by) for run in runs]
     for run, part in zip(runs, sections, strict=True):
         _keep(run, part)

@@ -10,6 +10,8 @@ import click
 
 from qfbatch.checkpoint.layout import RunLayout
 from qfbatch.cli.job_options import job_argument, load
+from qfbatch.cli.report import print_report
+from qfbatch.cli.target import open_run
 from qfbatch.job.settings import Job
 from qfbatch.progress.bar import ProgressBar
 from qfbatch.progress.eventfile import EventFile
@@ -68,6 +70,8 @@ def command(
         observe=to_all(observers),
     )
     _tell(job_file, job, result)
+    if result.asked and result.reason is None and not quiet:
+        print_report([open_run(str(job.output_path))])
     ctx.exit(result.exit_code)
 
 

@@ -1,0 +1,102 @@
+"""One real call per model, before a run: credentials, endpoint, limits seen, a first answer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from msgspec import Struct
+
+from qfbatch.connecting import Connection, connection
+from qfbatch.job.settings import Job, ModelSettings
+from qfbatch.reader.rows import row_parameters
+from qfbatch.reader.shard_reader import ShardReader
+from qfbatch.records import Completion, Failure, Row, Survey
+from qfbatch.service.dialect import RateSignals
+from qfbatch.service.parameters import body_fields
+from qfbatch.template import prompter
+from qfbatch.transport import TransportError
+
+
+class ModelCheck(Struct, frozen=True):
+    """What one call to a model came to.
+
+    Attributes:
+        model, endpoint: who was asked.
+        credentials: where they were found.
+        prompt: what was asked.
+        outcome: the answer or the failure.
+        latency_s: of the call.
+        signals: limits the service stated; None if it stated none.
+    """
+
+    model: str
+    endpoint: str
+    credentials: str
+    prompt: str
+    outcome: Completion | Failure
+    latency_s: float
+    signals: RateSignals | None = None
+
+
+async def check_models(
+    job: Job,
+    survey: Survey,
+    base_url: str,
+    *,
+    environ: Mapping[str, str],
+    now: Callable[[], float],
+    clock: Callable[[], float],
+) -> list[ModelCheck]:
+    """Ask each model the input's first row, once, without retries.
+
+    Args:
+        job: the job.
+        survey: of its input.
+        base_url: of the service.
+        environ: where credentials, proxies and certificates are found.
+        now: wall clock, seconds since the epoch.
+        clock: monotonic clock, seconds.
+
+    Raises:
+        ServiceRefused: the credentials the job asks for are not set.
+        InputError: the first row cannot be read.
+    """
+    with ShardReader(job.input) as reader:
+        row = reader.read(survey.files[0], survey.shards[0])[0]
+    async with connection(job, base_url, environ=environ, now=now) as service:
+        return [await _check(job, model, row, service, now=now, clock=clock) for model in job.models]
+
+
+async def _check(
+    job: Job,
+    model: ModelSettings,
+    row: Row,
+    service: Connection,
+    *,
+    now: Callable[[], float],
+    clock: Callable[[], float],
+) -> ModelCheck:
+    prompt = prompter(job.input).render(row.columns)
+    # Whole, not streamed: one answer tells what a check needs to know.
+    parameters = body_fields(model.parameters, row_parameters(row.columns), {"stream": False})
+    call = service.dialect.encode(model.endpoint, prompt, parameters)
+    began = clock()
+    signals = None
+    outcome: Completion | Failure
+    try:
+        sent = await service.authorizer.authorize(call, timeout_s=job.retry.request_timeout_s)
+        async with service.transport.exchange(sent) as response:
+            signals = service.dialect.rate_signals(response.header)
+            body = await response.read()
+            outcome = service.dialect.decode(response.status, response.header, body, now=now())
+    except TransportError as error:
+        outcome = error.failure
+    return ModelCheck(
+        model=model.name,
+        endpoint=model.endpoint,
+        credentials=service.authorizer.found,
+        prompt=prompt,
+        outcome=outcome,
+        latency_s=clock() - began,
+        signals=signals,
+    )
