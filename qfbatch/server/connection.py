@@ -17,7 +17,7 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
-HEAD_LIMIT = 64 * 1024  # bytes of request line and headers
+HEAD_LIMIT = 64 * 1024  # bytes of request line and headers, beside what their first read brought
 _EXTENSION = "qfbatch.connection"
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)  # SO_LINGER: on, 0 seconds
 
@@ -89,6 +89,7 @@ class Connection(HttpToolsProtocol):
         self.receiving_since: float | None = self.loop.time()
         self._head_bytes = 0
         self._in_head = True
+        self._begun = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """A client connected."""
@@ -96,8 +97,9 @@ class Connection(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Bytes arrived; a head that grows without end is refused."""
+        begun = self._begun
         super().data_received(data)
-        if self._in_head:
+        if self._in_head and begun == self._begun:  # all of this data belongs to one unfinished head
             self._head_bytes += len(data)
             if self._head_bytes > HEAD_LIMIT and not self.transport.is_closing():
                 self.send_400_response("Request head too large.")
@@ -109,6 +111,7 @@ class Connection(HttpToolsProtocol):
         self.receiving_since = self.loop.time()
         self._in_head = True
         self._head_bytes = 0
+        self._begun += 1
 
     def on_headers_complete(self) -> None:
         """The head is complete: the application starts."""

@@ -112,6 +112,14 @@ class _Server(uvicorn.Server):
         await super().startup(sockets)
         self._on_ready()
 
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """End in order; without grace, break what is still open so that nothing waits for it."""
+        if self.force_exit:
+            for connection in list(self.server_state.connections):
+                if isinstance(connection, Connection):
+                    connection.reset()
+        await super().shutdown(sockets)
+
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
         """End in order at SIGINT and SIGTERM; uvicorn would raise them again afterwards."""
