@@ -36,6 +36,7 @@ else:
 
 
 _NO_ROOM = {errno.ENOSPC, errno.EFBIG, *({errno.EDQUOT} if hasattr(errno, "EDQUOT") else ())}
+_NOT_SUPPORTED = {errno.EINVAL, errno.ENOTSUP, errno.ENOSYS, errno.ENOLCK}
 _NOT_ALLOWED = {errno.EACCES, errno.EPERM, errno.EROFS}
 _temporaries = itertools.count()
 
@@ -53,6 +54,10 @@ def storage_error(path: Path, doing: str, error: OSError) -> StorageError:
         hint = "Make room on that disk (or raise the limit), then run the same command again: it continues."
     elif error.errno in _NOT_ALLOWED:
         hint = "Make it writable for this user, then run the same command again: it continues."
+    elif error.errno in _NOT_SUPPORTED:
+        hint = (
+            "That file system lacks what a run directory needs; give the job an output.path on another one."
+        )
     else:
         hint = "Check that disk, then run the same command again: it continues from what was committed."
     return StorageError(f"{path}: cannot {doing}: {reason}", hint=hint)
@@ -73,6 +78,9 @@ def sync_folder(folder: Path) -> None:
         fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             os.fsync(fd)
+        except OSError as error:
+            if error.errno not in _NOT_SUPPORTED:  # some network file systems keep entries durable unasked
+                raise
         finally:
             os.close(fd)
 

@@ -130,7 +130,11 @@ class Checkpoint:
         parts = {names[k]: path for k, path in list_parts(self._layout).items() if k in names}
         journals = {names[k]: path for k, path in list_journals(self._layout).items() if k in names}
         summaries = self._read_footers(parts)
-        notes = []
+        notes = [
+            f"{path.name}: of no model or shard of this job; left as it is"
+            for key, path in list_journals(self._layout).items()
+            if key not in names
+        ]
         for (model, number), path in journals.items():
             records, note = recover_journal(path, self._header(model, number))
             if note:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import threading
 from pathlib import Path
 
 import pytest
@@ -164,30 +165,34 @@ def test_a_failed_commit_wakes_everybody_and_stays(tmp_path: Path, monkeypatch: 
     assert opened(tmp_path).recover().summary.rows == 0
 
 
-def test_a_failed_merge_still_commits_what_waits(tmp_path: Path) -> None:
+def test_a_failed_merge_still_commits_what_waits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """If a part can't be written the run fails, but rows already appended are committed to their journals."""
-    layout = RunLayout(tmp_path)
+    checkpoint = opened(tmp_path)
+    go = threading.Event()
+
+    def fail_merge(model: str, shard: int) -> PartSummary:
+        go.wait(10)
+        raise StorageError("no room for the part")
 
     async def main() -> None:
-        checkpoint = opened(tmp_path)
-        (layout.part("m", 0) / "in the way").mkdir(parents=True)  # no file can be renamed over it
-        committer = Committer(checkpoint, group_seconds=60)
+        committed = asyncio.Event()
+        committer = Committer(checkpoint, on_commit=lambda _: committed.set(), group_seconds=60)
         await committer.__aenter__()
-        watch = asyncio.create_task(committer.failure())
         committer.append(record(1))
         committer.finish("m", 0)
-        await asyncio.sleep(0.01)
+        await asyncio.wait_for(committed.wait(), 10)
         committer.append(record(50, shard=1))
-        with pytest.raises(StorageError):
-            await asyncio.wait_for(watch, 10)
-        with pytest.raises(StorageError):
+        go.set()
+        with pytest.raises(StorageError, match="no room"):
+            await asyncio.wait_for(committer.failure(), 10)
+        with pytest.raises(StorageError, match="no room"):
             await committer.close()
 
+    monkeypatch.setattr(checkpoint, "close_shard", fail_merge)
     asyncio.run(main())
-    (layout.part("m", 0) / "in the way").rmdir()
-    layout.part("m", 0).rmdir()
-    assert opened(tmp_path).done_rows("m", 0).keys() == {"row-1"}
-    assert opened(tmp_path).done_rows("m", 1).keys() == {"row-50"}
+    again = opened(tmp_path)
+    assert again.done_rows("m", 0).keys() == {"row-1"}
+    assert again.done_rows("m", 1).keys() == {"row-50"}
 
 
 def test_a_failing_callback_is_kept_too(tmp_path: Path) -> None:

@@ -159,6 +159,15 @@ def test_journal_damaged_during_the_run_is_not_merged(tmp_path: Path) -> None:
     assert "1 line was damaged" in recovery.notes[0]
 
 
+def test_journals_outside_the_plan_are_said_and_left(tmp_path: Path) -> None:
+    """The journal of a model that was taken out of the job stays, and one line says so."""
+    commit(opened(tmp_path), 0, [record(1, model="n")], model="n")
+    checkpoint = Checkpoint.open(RunLayout(tmp_path), ["m"], plan(3, 5), COLUMNS, RUN_ID)
+    recovery = checkpoint.recover()
+    assert recovery.notes == ("n-000000.journal: of no model or shard of this job; left as it is",)
+    assert opened(tmp_path).recover().shards["n", 0].summary.rows == 1
+
+
 def test_unplanned_shards_are_not_begun(tmp_path: Path) -> None:
     """A record for a model or shard outside the plan has no place."""
     with pytest.raises(ValueError, match="not in the plan"):
