@@ -7,7 +7,7 @@ import signal
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from qfbatch.checkpoint.directory import check_directory, prepare_directory
@@ -32,6 +32,7 @@ def layout(tmp_path: Path) -> RunLayout:
 
 
 @given(st.text(max_size=90), st.text(max_size=90))
+@settings(deadline=None)
 def test_slugs_are_safe_and_never_meet(one: str, other: str) -> None:
     """Different models have different file names, also where case is folded, and stay in theirs."""
     assert (slug(one).lower() == slug(other).lower()) == (one == other)

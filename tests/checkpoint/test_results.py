@@ -66,6 +66,22 @@ def test_parts_and_journals_are_one_frame(tmp_path: Path) -> None:
     ]
 
 
+def test_parts_replaced_between_scan_and_collect(tmp_path: Path) -> None:
+    """A frame made before a shard was retried and closed again still gives each row once."""
+    layout = RunLayout(tmp_path)
+    checkpoint = opened(layout)
+    for shard in range(3):
+        commit(checkpoint, shard, [record(n, shard=shard) for n in range(shard * 5, shard * 5 + 4)])
+        checkpoint.close_shard("m", shard)
+    commit(checkpoint, 2, [record(14, shard=2)])
+    frame = scan_results(layout)
+    for shard in range(3):
+        commit(checkpoint, shard, [record(shard * 5 + 3, shard=shard, take=2)])
+        checkpoint.close_shard("m", shard)
+    rows = frame.collect()
+    assert rows.height == rows["row_id"].n_unique() == 13
+
+
 def test_foreign_journals_are_not_read(tmp_path: Path) -> None:
     """A journal of another run, or a copy under another name, adds no rows."""
     layout = RunLayout(tmp_path)
