@@ -67,7 +67,8 @@ class StreamDecoder(Protocol):
         """The outcome once the stream has closed.
 
         Args:
-            broken: why the connection failed, if it did. An answer whose end event arrived stands all the same.
+            broken: why the connection failed, if it did. An answer whose end event arrived stands all the
+                same.
         """
 
 

@@ -12,13 +12,20 @@ from qfbatch.service.dialect import Header
 MAX_MESSAGE = 500
 MAX_RETRY_AFTER_S = 600.0
 
-# Credentials as they appear in URLs and headers that servers and libraries echo in messages.
+# Credentials as they appear in URLs, headers and JSON that servers and libraries echo in messages: the first
+# group of each line stays, what follows is blanked.
 _SECRETS = re.compile(
-    r"(?i)((?:access_token|refresh_token|client_secret|client_id|session_key|session_secret|api_key|ak|sk)=)[^&\s\"']+"
-    r"|(bearer\s+)[^\s\"',]+"
-    r"|(bce-auth-v1/)[^\s\"',]+"
-    r"|\b(bce-v3/)[^\s\"',]+"
+    r"""(?ix)
+    ((?<![a-z])authorization["']?\s*[:=]\s*["']?) (?:(?:bearer|basic)\s+)? [^\s"',]+
+    | ((?<![a-z])(?:access_token|refresh_token|client_secret|client_id|session_key|session_secret|api_?key
+        |secret_?key|access_?key|password|ak|sk)(?:["']|%22)?\s*(?:=|:|%3d|%3a)\s*(?:["']|%22)?) [^&\s"',;}]+
+    | (bearer\s+) [^\s"',]+
+    | (bce-auth-v1/|bce-v3/|\bALTAK-) [^\s"',]+
+    | (://) [^/\s@]+ (?=@)
+    | \b[0-9]{2}\.[0-9a-f]{32}\.[0-9]+\.[0-9]+(?:\.[\w-]+)?  # an access token by its own shape
+    """
 )
+_READ_AHEAD = 8 * MAX_MESSAGE  # of a message's text, the most that is looked at
 
 _STATUS = {
     400: (ErrorKind.INVALID_REQUEST, Action.ROW),
@@ -31,9 +38,15 @@ _STATUS = {
 }
 
 
+def _blanked(match: re.Match[str]) -> str:
+    return ("" if match.lastindex is None else match[match.lastindex]) + "***"
+
+
 def clean_message(message: str) -> str:
     """A message fit for logs and results: one line, bounded, credentials blanked out."""
-    text = _SECRETS.sub(lambda m: (m.group(1) or m.group(2) or m.group(3) or m.group(4)) + "***", message)
+    text = _SECRETS.sub(_blanked, message[:_READ_AHEAD])
+    if not text.isprintable():  # line ends, terminal escapes, lone surrogates
+        text = "".join(character if character.isprintable() else " " for character in text)
     text = " ".join(text.split())
     return text if len(text) <= MAX_MESSAGE else text[: MAX_MESSAGE - 1] + "…"
 
@@ -75,14 +88,14 @@ def retry_after_s(header: Header, *, now: float) -> float | None:
     except ValueError:
         try:
             date = parsedate_to_datetime(value)
-        except ValueError:
+            wait_s = (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp() - now
+        except (ValueError, TypeError, IndexError, OverflowError):  # as the parser fails over absurd dates
             return None
-        wait_s = (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp() - now
     if wait_s != wait_s:  # noqa: PLR0124 - NaN, which float() accepts
         return None
     return min(max(0.0, wait_s), MAX_RETRY_AFTER_S)
 
 
 def bad_answer(message: str) -> Failure:
-    """An answer that cannot be read: transient, for gateways answer pages and cut bodies when they are unwell."""
+    """An answer that cannot be read: transient, for unwell gateways answer with pages and cut bodies."""
     return Failure(ErrorKind.BAD_ANSWER, Action.RETRY, clean_message(message))

@@ -7,6 +7,8 @@ otherwise, for an answer that was paid for is not thrown away over a missing fla
 
 from __future__ import annotations
 
+import itertools
+import re
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
@@ -16,14 +18,24 @@ from msgspec import Struct
 
 from qfbatch.records import Action, Completion, ErrorKind, Failure, Usage, UsageSource
 from qfbatch.service.dialect import Call, Header, RateSignals
-from qfbatch.service.http_failures import bad_answer, clean_message, retry_after_s, status_failure
+from qfbatch.service.http_failures import (
+    bad_answer,
+    classify_status,
+    clean_message,
+    retry_after_s,
+    status_failure,
+)
 from qfbatch.service.parameters import QIANFAN_V1_RULES
+from qfbatch.service.signing import Refusal
 from qfbatch.service.sse import EventParser, EventTooLarge
 
 PATH = "/rpc/2.0/ai_custom/v1/wenxinworkshop/completions/"
 HTTP_OK = 200
 MAX_TOKENS = 2**40  # beyond any model: a larger count is not a count
 MAX_CREATED = 253402300799  # the last second of the year 9999, where calendars of readers end
+
+_INTEGER = re.compile(r"-?[0-9]{1,19}")
+_IAM_REFUSALS = frozenset(Refusal)  # refused signatures come with status 400, too, and concern every row
 
 _R, _T, _F, _W, _J = Action.RETRY, Action.THROTTLE, Action.REFRESH, Action.ROW, Action.JOB
 _K = ErrorKind
@@ -91,6 +103,14 @@ _encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder(_Body)
 
 
+def _parse(data: bytes) -> _Body | None:
+    """The JSON object, or None if it is not one (that can be read: nesting is bounded by the interpreter)."""
+    try:
+        return _decoder.decode(data)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+
+
 class QianfanV1:
     """The dialect, stateless: one instance serves a whole run."""
 
@@ -108,9 +128,8 @@ class QianfanV1:
 
     def decode(self, status: int, header: Header, body: bytes, *, now: float) -> Completion | Failure:
         """The outcome of a call answered as a whole; see `Dialect.decode`."""
-        try:
-            answer = _decoder.decode(body)
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        answer = _parse(body)
+        if answer is None:
             if status != HTTP_OK:
                 return status_failure(status, header, "", now=now)
             return bad_answer(f"the answer is not a JSON object ({len(body)} bytes)")
@@ -119,7 +138,7 @@ class QianfanV1:
             return failure
         if not isinstance(answer.result, str):
             return bad_answer("the answer has no `result` text")
-        return _completion(answer, answer.result, _usage([answer.usage]))
+        return _completion(answer, answer.result, _usage(answer.usage))
 
     def stream_decoder(self, status: int, header: Header, *, now: float) -> QianfanStream:
         """A decoder for one streamed answer; errors and gateways may answer it as a whole instead."""
@@ -151,6 +170,7 @@ class QianfanStream:
         self._parser = EventParser()
         self._whole: bytearray | None = None if status == HTTP_OK else bytearray()
         self._pieces: list[str] = []
+        self._answered = False  # whether any event had a text, be it empty
         self._usages: list[Any] = []
         self._seen = _Body()
         self._failure: Failure | None = None
@@ -190,36 +210,43 @@ class QianfanStream:
                 self._status, self._header, bytes(self._whole), now=self._now
             )
         for payload in self._parser.finish():
-            self._take(payload)
-        usage = _usage(self._usages)
+            if _parse(payload) is not None:  # half an event says where the stream was cut, not what is wrong
+                self._take(payload)
+        usage = _stream_usage(self._usages)
         failure = self._failure
         if failure is None and not self._complete:
             message = "the stream ended before its end event"
             failure = broken or Failure(ErrorKind.TRUNCATED_STREAM, Action.RETRY, message)
+        if failure is None and not self._answered:
+            failure = bad_answer("the stream has no `result` text")
         if failure is not None:
             return msgspec.structs.replace(failure, usage=usage)
         return _completion(self._seen, "".join(self._pieces), usage)
 
     def _take(self, payload: bytes) -> None:
-        if self.ended or payload == b"[DONE]":
+        if self.ended or payload.strip() == b"[DONE]":
             return
-        try:
-            event = _decoder.decode(payload)
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        event = _parse(payload)
+        if event is None:
             self._failure = bad_answer("an event of the stream is not a JSON object")
             return
         self._failure = _failure(event, self._status, self._header, now=self._now)
         if self._failure is not None:
             return
-        if isinstance(event.result, str) and event.result:
-            self._pieces.append(event.result)
+        if isinstance(event.result, str):
+            self._answered = True
+            if event.result:
+                self._pieces.append(event.result)
+        elif event.result is not None:
+            self._failure = bad_answer("the `result` of an event is not text")
+            return
         if event.usage is not None:
             self._usages.append(event.usage)
         for name in _STICKY:
             value = getattr(event, name)
             if value is not None:
                 setattr(self._seen, name, value)
-        self._complete = event.is_end is True
+        self._complete = _flag(event.is_end) is True
 
 
 # Fields of a streamed answer: the last event that has one decides.
@@ -238,7 +265,8 @@ _STICKY = (
 def _failure(answer: _Body, status: int, header: Header, *, now: float) -> Failure | None:
     code = _integer(answer.error_code)
     if code:
-        kind, action = ERROR_CODES.get(code, (ErrorKind.UNKNOWN, Action.ROW))
+        unknown = (ErrorKind.UNKNOWN, Action.ROW) if status == HTTP_OK else classify_status(status)
+        kind, action = ERROR_CODES.get(code, unknown)
         return Failure(
             kind=kind,
             action=action,
@@ -249,7 +277,10 @@ def _failure(answer: _Body, status: int, header: Header, *, now: float) -> Failu
     if status != HTTP_OK:
         message = _text(answer.message) or _text(answer.error_msg) or ""
         detail = f"{answer.code}: {message}" if isinstance(answer.code, str) else message
-        return status_failure(status, header, detail, now=now)
+        failure = status_failure(status, header, detail, now=now)
+        if isinstance(answer.code, str) and answer.code in _IAM_REFUSALS:
+            return msgspec.structs.replace(failure, kind=ErrorKind.CREDENTIALS, action=Action.JOB)
+        return failure
     return None
 
 
@@ -268,36 +299,60 @@ def _completion(answer: _Body, result: str, usage: Usage | None) -> Completion:
     )
 
 
-def _usage(usages: list[Any]) -> Usage | None:
-    """Usage over the events of an answer (one, when it was not streamed), by the rule of the class docstring.
+def _usage(usage: Any) -> Usage | None:
+    """Usage of an answer that came as a whole: as reported.
 
-    Without any `total_tokens`: the completion counts are summed if they ever decrease (per-event deltas), else
-    their maximum is taken (cumulative), and the usage is marked as estimated.
+    One missing count follows from the other two; with two missing, the usage is marked as estimated.
+    """
+    if not isinstance(usage, dict):
+        return None
+    prompt, completion, total = (_count(usage.get(key)) for key in _COUNTS)
+    missing = [prompt, completion, total].count(None)
+    if missing == len(_COUNTS):
+        return None
+    if prompt is None:
+        prompt = 0 if total is None or completion is None else max(0, total - completion)
+    if completion is None:
+        completion = 0 if total is None else max(0, total - prompt)
+    if total is None:
+        total = prompt + completion
+    source = UsageSource.REPORTED if missing < 2 else UsageSource.ESTIMATED  # noqa: PLR2004 - of three
+    return Usage(prompt, completion, total, source)
+
+
+def _stream_usage(usages: list[Any]) -> Usage | None:
+    """Usage over the events of a stream, by the rule of `QianfanStream`.
+
+    Without any `total_tokens`: the completion counts are summed if they ever decrease (per-event deltas),
+    else their maximum is taken (cumulative), and the usage is marked as estimated.
     """
     prompts: list[int] = []
     completions: list[int] = []
     totals: list[int] = []
     for usage in usages:
         if isinstance(usage, dict):
-            for counts, key in (
-                (prompts, "prompt_tokens"),
-                (completions, "completion_tokens"),
-                (totals, "total_tokens"),
-            ):
-                count = _integer(usage.get(key))
-                if count is not None and 0 <= count <= MAX_TOKENS:
+            for counts, key in zip((prompts, completions, totals), _COUNTS, strict=True):
+                count = _count(usage.get(key))
+                if count is not None:
                     counts.append(count)
     prompt = max(prompts, default=0)
-    if len(usages) == 1 and completions:
-        return Usage(prompt, completions[0], totals[0] if totals else prompt + completions[0])
     if totals:
-        total = max(max(totals), prompt)
-        return Usage(prompt, total - prompt, total)
+        total = max(*totals, prompt)
+        source = UsageSource.REPORTED if prompts else UsageSource.ESTIMATED
+        return Usage(prompt, total - prompt, total, source)
     if not prompts and not completions:
         return None
-    deltas = any(later < earlier for earlier, later in zip(completions, completions[1:], strict=False))
+    deltas = any(later < earlier for earlier, later in itertools.pairwise(completions))
     completion = sum(completions) if deltas else max(completions, default=0)
     return Usage(prompt, completion, prompt + completion, UsageSource.ESTIMATED)
+
+
+_COUNTS = ("prompt_tokens", "completion_tokens", "total_tokens")
+
+
+def _count(value: Any) -> int | None:
+    count = _integer(value)
+    return count if count is not None and 0 <= count <= MAX_TOKENS else None
 
 
 def _integer(value: Any) -> int | None:
@@ -305,7 +360,7 @@ def _integer(value: Any) -> int | None:
         return None
     if isinstance(value, int):
         return value
-    if isinstance(value, str) and value.lstrip("-").isascii() and value.lstrip("-").isdigit():
+    if isinstance(value, str) and _INTEGER.fullmatch(value):
         return int(value)
     return None
 
@@ -334,7 +389,7 @@ def _flag(value: Any) -> bool | None:
     """The documented samples write flags as 1 and 0, the tables as booleans."""
     if isinstance(value, bool):
         return value
-    return bool(value) if value in (0, 1) else None
+    return bool(value) if isinstance(value, int) and value in (0, 1) else None
 
 
 def _text(value: Any) -> str | None:

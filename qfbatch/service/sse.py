@@ -1,12 +1,14 @@
 """Server-sent events, as far as completions streams need them: bytes in, data payloads out.
 
 Follows the WHATWG "event stream" grammar for `data` fields and tolerates what servers get wrong: `data:`
-with or without the space, CR, LF and CRLF, comments, other fields, a missing last blank line. Chunk
-boundaries may fall anywhere, also inside a UTF-8 character: only whole events are handed out.
+with or without the space, CR, LF and CRLF, a byte order mark, comments, other fields, events without data
+(some servers' heartbeat), a missing last blank line. Chunk boundaries may fall anywhere, also inside a UTF-8
+character: only whole events are handed out.
 """
 
 from __future__ import annotations
 
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 MAX_EVENT_BYTES = 16 * 1024 * 1024
 
 
@@ -22,6 +24,7 @@ class EventParser:
         self._data: list[bytes] = []
         self._data_bytes = 0
         self._after_cr = False
+        self._at_start = True
 
     def feed(self, chunk: bytes) -> list[bytes]:
         """The payloads completed by this chunk, in order.
@@ -58,11 +61,14 @@ class EventParser:
         return payloads
 
     def _take_line(self, line: bytes, payloads: list[bytes]) -> None:
+        if self._at_start:
+            self._at_start = False
+            line = line.removeprefix(BYTE_ORDER_MARK)
         if not line:
-            if self._data:
+            if self._data_bytes:
                 payloads.append(self._data[0] if len(self._data) == 1 else b"\n".join(self._data))
-                self._data = []
-                self._data_bytes = 0
+            self._data = []
+            self._data_bytes = 0
         elif line.startswith(b"data:"):
             value = line[6:] if line[5:6] == b" " else line[5:]
             self._data.append(value)
