@@ -7,12 +7,14 @@ their text is kept but a fixed sentence per class: their messages carry the whol
 from __future__ import annotations
 
 import asyncio
+import ipaddress
+import ssl
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager
 from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Any, Protocol, Self
 from urllib.parse import urlsplit
 
 from msgspec import Struct
@@ -29,7 +31,8 @@ from qfbatch.service.http_failures import bad_answer
 
 MAX_BODY_BYTES = 64 * 1024 * 1024
 READ_BYTES = 1024 * 1024
-LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
+DRAIN_S = 0.1  # how long a stream that is left may take to end by itself, so that its connection can be kept
+DRAIN_BYTES = 64 * 1024
 
 
 class HttpCall(Struct, frozen=True, gc=False):
@@ -51,6 +54,10 @@ class HttpCall(Struct, frozen=True, gc=False):
 
     def __repr__(self) -> str:
         return f"HttpCall({len(self.body)} bytes, timeout_s={self.timeout_s})"
+
+    def __rich_repr__(self) -> list[tuple[str, Any]]:
+        """What rich shows, in its tracebacks too: no more than `repr`."""
+        return [("bytes", len(self.body)), ("timeout_s", self.timeout_s)]
 
 
 class TransportError(Exception):
@@ -109,7 +116,8 @@ class ReqwestTransport:
     Args:
         base_url: where the calls will go; loopback addresses never go through a proxy.
         connect_timeout_s: longest duration of connecting.
-        environ: HTTPS_PROXY, HTTP_PROXY, ALL_PROXY, NO_PROXY (either case), SSL_CERT_FILE, REQUESTS_CA_BUNDLE.
+        environ: HTTPS_PROXY, HTTP_PROXY, ALL_PROXY, NO_PROXY (either case), SSL_CERT_FILE,
+            REQUESTS_CA_BUNDLE.
 
     Raises:
         UsageError: if a proxy or a CA file from the environment cannot be used.
@@ -120,12 +128,18 @@ class ReqwestTransport:
             ClientBuilder()
             .user_agent(f"qfbatch/{__version__}")
             .connect_timeout(timedelta(seconds=connect_timeout_s))
-            .follow_redirects(False)
-            .error_for_status(False)
+            .follow_redirects(False)  # noqa: FBT003 - the library's own signature
+            .error_for_status(False)  # noqa: FBT003 - the library's own signature
         )
         builder = _with_proxies(builder, base_url, environ)
         builder = _with_certificates(builder, environ)
-        self._client: Client = builder.build()
+        try:
+            self._client: Client = builder.build()
+        except (foreign.PyreqwestError, ValueError):
+            raise UsageError(
+                "the proxies or certificates that the environment names cannot be used.",
+                hint="Check HTTPS_PROXY, HTTP_PROXY, ALL_PROXY, SSL_CERT_FILE and REQUESTS_CA_BUNDLE.",
+            ) from None
 
     def exchange(self, call: HttpCall) -> ReqwestExchange:
         """Send the call; see `Transport.exchange`."""
@@ -136,16 +150,12 @@ class ReqwestTransport:
                 .body_bytes(call.body)
                 .timeout(timedelta(seconds=call.timeout_s))
             )
+            if call.stream:
+                # The library reads ahead before it hands out the head; a stream's first piece must not wait.
+                builder = builder.streamed_read_buffer_limit(0)
+            return ReqwestExchange(builder.build_streamed(), stream=call.stream)
         except (foreign.BuilderError, ValueError):
-            # The same for every row: an address or header that no HTTP call can carry.
-            message = (
-                "the call cannot be built: check service.base_url and the credentials for stray characters"
-            )
-            raise TransportError(Failure(ErrorKind.INVALID_REQUEST, Action.JOB, message)) from None
-        if call.stream:
-            # The library reads ahead before it hands out the head; a stream's first piece must not wait.
-            builder = builder.streamed_read_buffer_limit(0)
-        return ReqwestExchange(builder.build_streamed())
+            raise TransportError(_CANNOT_BE_BUILT) from None
 
     async def close(self) -> None:
         """Release all connections."""
@@ -155,9 +165,10 @@ class ReqwestTransport:
 class ReqwestExchange:
     """One exchange: entered, it is the response."""
 
-    def __init__(self, request: StreamRequest) -> None:
+    def __init__(self, request: StreamRequest, *, stream: bool) -> None:
         self._request = request
         self._response: ForeignResponse | None = None
+        self._left_over = stream  # whether the body may have an unread rest worth reading
 
     async def __aenter__(self) -> Self:
         try:
@@ -165,8 +176,15 @@ class ReqwestExchange:
         except foreign.PyreqwestError as error:
             raise translate(error) from None
         self.status = self._response.status
-        self.header = self._response.get_header
         return self
+
+    def header(self, name: str) -> str | None:
+        """A header; one that is not ASCII text says nothing that could be understood."""
+        assert self._response is not None, "an exchange is entered before it is read"  # noqa: S101
+        try:
+            return self._response.get_header(name)
+        except ValueError:
+            return None
 
     async def __aexit__(
         self,
@@ -174,11 +192,27 @@ class ReqwestExchange:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        if kind is None and self._left_over:
+            await self._drain()
         try:
             await self._request.__aexit__(kind, error, traceback)
         except foreign.PyreqwestError:
             # Releasing a connection that broke: what mattered of it was raised by the reads.
             return
+
+    async def _drain(self) -> None:
+        """Read what little is left after a stream's end event: only then can its connection be kept."""
+        assert self._response is not None, "an exchange is entered before it is left"  # noqa: S101
+        size = 0
+        try:
+            async with asyncio.timeout(DRAIN_S):
+                while (
+                    size <= DRAIN_BYTES
+                    and (chunk := await self._response.body_reader.read_chunk()) is not None
+                ):
+                    size += len(chunk)
+        except (foreign.PyreqwestError, TimeoutError):
+            return  # then the next call opens a connection of its own
 
     async def read(self) -> bytes:
         """The whole body; see `Response.read`."""
@@ -205,6 +239,7 @@ class ReqwestExchange:
         reader = self._response.body_reader
         size = 0
         while True:
+            self._left_over = False  # unless this chunk arrives and is not the last
             try:
                 async with asyncio.timeout(gap_s):
                     chunk = await reader.read_chunk()
@@ -218,8 +253,16 @@ class ReqwestExchange:
             size += len(chunk)
             if size > MAX_BODY_BYTES:
                 raise TransportError(bad_answer(f"the stream is larger than {MAX_BODY_BYTES} bytes"))
+            self._left_over = True
             yield bytes(chunk)
 
+
+# The same for every row: an address or header that no HTTP call can carry.
+_CANNOT_BE_BUILT = Failure(
+    ErrorKind.INVALID_REQUEST,
+    Action.JOB,
+    "the call cannot be built: check service.base_url and the credentials for stray characters",
+)
 
 # Most specific first. A total timeout before the response is reported by the library as a connect timeout,
 # so the two share one sentence.
@@ -241,6 +284,8 @@ _TRANSLATIONS: tuple[tuple[type[foreign.PyreqwestError], ErrorKind, str], ...] =
 
 def translate(error: foreign.PyreqwestError) -> TransportError:
     """The library's exception as ours, without its text."""
+    if isinstance(error, foreign.BuilderError):
+        return TransportError(_CANNOT_BE_BUILT)
     for kind_of_error, kind, message in _TRANSLATIONS:
         if isinstance(error, kind_of_error):
             return TransportError(Failure(kind, Action.RETRY, message))
@@ -249,7 +294,7 @@ def translate(error: foreign.PyreqwestError) -> TransportError:
 
 def _with_proxies(builder: ClientBuilder, base_url: str, environ: Mapping[str, str]) -> ClientBuilder:
     builder = builder.no_proxy()  # the library would read the process environment by itself
-    if urlsplit(base_url).hostname in LOOPBACK:
+    if _is_loopback(urlsplit(base_url).hostname or ""):
         return builder
 
     def setting(name: str) -> str | None:
@@ -264,6 +309,8 @@ def _with_proxies(builder: ClientBuilder, base_url: str, environ: Mapping[str, s
         address = setting(name)
         if address is None:
             continue
+        if "://" not in address:
+            address = f"http://{address}"  # as other clients read HOST:PORT
         try:
             builder = builder.proxy(make(address).no_proxy(except_for))
         except (foreign.PyreqwestError, ValueError):
@@ -274,12 +321,21 @@ def _with_proxies(builder: ClientBuilder, base_url: str, environ: Mapping[str, s
     return builder
 
 
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
+
+
 def _with_certificates(builder: ClientBuilder, environ: Mapping[str, str]) -> ClientBuilder:
     for name in ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE"):
         path = environ.get(name)
         if not path:
             continue
         try:
+            # The library reports a file that it cannot use only later, or not at all.
+            ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cafile=path)
             bundle = Path(path).read_bytes()
             for block in bundle.split(b"-----BEGIN CERTIFICATE-----")[1:]:
                 builder = builder.add_root_certificate_pem(b"-----BEGIN CERTIFICATE-----" + block)
