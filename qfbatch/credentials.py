@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Protocol
-from urllib.parse import quote, urlencode, urlsplit
+from urllib.parse import quote, unquote, urlencode, urlsplit
 
 import msgspec
 
@@ -24,7 +24,11 @@ from qfbatch.transport import HttpCall, Transport, TransportError
 IAM_EXPIRATION_S = 1800  # the documented validity of a signature
 OAUTH_PATH = "/oauth/2.0/token"
 OAUTH_TIMEOUT_S = 30.0
-RENEW_BEFORE_S = 60.0  # a token this close to its end is renewed before it is used
+RENEW_BEFORE_S = 60.0  # a token this close to its end is renewed before it is used, at most half of its life
+MAX_VALIDITY_S = 10 * 365 * 86400  # beyond it, a number is no validity
+DEFAULT_VALIDITY_S = 3600.0  # of a token whose service does not say
+
+_DEFAULT_PORTS = {"https": ":443", "http": ":80"}
 
 _HTTP_OK = 200
 _SET = frozenset({"1", "true", "yes", "on"})
@@ -128,7 +132,7 @@ class Iam:
     ) -> None:
         self._base_url = base_url
         parts = urlsplit(base_url)
-        self._host = parts.netloc
+        self._host = parts.netloc.rpartition("@")[2].removesuffix(_DEFAULT_PORTS.get(parts.scheme, ""))
         self._prefix = parts.path
         self._access_key = access_key
         self._secret_key = secret_key
@@ -145,7 +149,7 @@ class Iam:
         }
         headers["Authorization"] = sign(
             method="POST",
-            path=self._prefix + call.path,
+            path=unquote(self._prefix + call.path),  # the scheme encodes the path by itself
             query={},
             headers=headers,
             access_key=self._access_key,
@@ -191,25 +195,47 @@ class OAuth:
         self._query = ""
         self._renew_at = float("-inf")
         self._fetching = asyncio.Lock()
+        self._fetches = 0
+        self._failure: Failure | None = None
         self.found = found
 
     async def authorize(self, call: Call, *, timeout_s: float) -> HttpCall:
         """The call with a valid token in its query."""
         if self._now() >= self._renew_at:
+            fetches = self._fetches
             async with self._fetching:
                 if self._now() >= self._renew_at:
-                    await self._fetch()
+                    await self._fetch(after=fetches)
         url = self._base_url + call.path + self._query
         return HttpCall(url, call.headers, call.body, timeout_s, call.stream)
 
     async def renew(self, refused: HttpCall) -> bool:
         """Fetch a new token, unless another row has done so since `refused` was made."""
+        fetches = self._fetches
         async with self._fetching:
             if self._query and refused.url.endswith(self._query):
-                await self._fetch()
+                await self._fetch(after=fetches)
         return True
 
-    async def _fetch(self) -> None:
+    async def _fetch(self, *, after: int) -> None:
+        """Fetch a token, unless that failed while the caller waited, who then shares the failure.
+
+        Args:
+            after: how many fetches had ended when the caller began to wait.
+        """
+        if self._fetches != after and self._failure is not None:
+            raise TransportError(self._failure)
+        try:
+            await self._ask()
+        except TransportError as error:
+            self._failure = error.failure
+            raise
+        else:
+            self._failure = None
+        finally:
+            self._fetches += 1
+
+    async def _ask(self) -> None:
         query = urlencode(
             {
                 "grant_type": "client_credentials",
@@ -227,26 +253,34 @@ class OAuth:
             body = await response.read()
             token, expires_in_s = _token(response.status, response.header, body, now=self._now())
         self._query = "?access_token=" + quote(token, safe="")
-        self._renew_at = self._now() + max(0.0, expires_in_s - RENEW_BEFORE_S)
+        self._renew_at = self._now() + expires_in_s - min(RENEW_BEFORE_S, expires_in_s / 2)
 
 
 def _token(status: int, header: Callable[[str], str | None], body: bytes, *, now: float) -> tuple[str, float]:
     """The token of an OAuth answer and its validity in seconds; `TransportError` for anything else."""
     try:
         answer: Any = msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         answer = None
-    if isinstance(answer, dict) and isinstance(answer.get("error"), str):
-        description = clean_message(str(answer.get("error_description", "")))
-        message = f"the keys were refused: {clean_message(answer['error'])}: {description}"
+    if not isinstance(answer, dict):
+        answer = {}
+    refused = status_failure(status, header, "no access token", now=now)
+    transient = status != _HTTP_OK and refused.action in (Action.RETRY, Action.THROTTLE)
+    if isinstance(answer.get("error"), str) and not transient:
+        description = answer.get("error_description")
+        details = f": {description}" if isinstance(description, str) and description else ""
+        message = clean_message(f"the keys were refused: {answer['error']}{details}")
         raise TransportError(Failure(ErrorKind.CREDENTIALS, Action.JOB, message, code=status))
     if status != _HTTP_OK:
-        raise TransportError(status_failure(status, header, "no access token", now=now))
-    if not isinstance(answer, dict) or not isinstance(answer.get("access_token"), str):
+        if refused.action is Action.ROW:  # no row is at fault: every row would meet it
+            refused = msgspec.structs.replace(refused, action=Action.JOB)
+        raise TransportError(refused)
+    token = answer.get("access_token")
+    if not isinstance(token, str) or not token:
         raise TransportError(bad_answer("the token answer has no access_token"))
     expires_in = answer.get("expires_in")
-    valid_s = float(expires_in) if isinstance(expires_in, int | float) and expires_in > 0 else 3600.0
-    return answer["access_token"], valid_s
+    known = isinstance(expires_in, int | float) and 0 < expires_in <= MAX_VALIDITY_S
+    return token, float(expires_in) if known else DEFAULT_VALIDITY_S
 
 
 def find_authorizer(
@@ -291,17 +325,17 @@ def find_authorizer(
     if auth == "auto" and environ.get("QIANFAN_NO_AUTH", "").lower() in _SET:
         return NoCredentials(base_url, "none (QIANFAN_NO_AUTH)")
     raise ServiceRefused(
-        f"no credentials found for service.auth {auth}: {_MISSING[auth]} not set.",
+        f"no credentials found for service.auth {auth}: {_MISSING[auth]}.",
         hint="Set them in the environment or in a .env file beside where you run qfbatch, "
         "or use service.auth: none for a server that needs none.",
     )
 
 
 _MISSING = {
-    "auto": "neither QIANFAN_ACCESS_KEY with QIANFAN_SECRET_KEY (IAM), nor QIANFAN_AK with QIANFAN_SK (OAuth), "
-    "nor QIANFAN_ACCESS_TOKEN is",
-    "iam": "QIANFAN_ACCESS_KEY and QIANFAN_SECRET_KEY are",
-    "oauth": "QIANFAN_AK and QIANFAN_SK are",
-    "token": "QIANFAN_ACCESS_TOKEN is",
-    "bearer": "QIANFAN_BEARER_TOKEN is",
+    "auto": "neither QIANFAN_ACCESS_KEY with QIANFAN_SECRET_KEY (IAM), "
+    "nor QIANFAN_AK with QIANFAN_SK (OAuth), nor QIANFAN_ACCESS_TOKEN, nor QIANFAN_BEARER_TOKEN is set",
+    "iam": "QIANFAN_ACCESS_KEY and QIANFAN_SECRET_KEY are not both set",
+    "oauth": "QIANFAN_AK and QIANFAN_SK are not both set",
+    "token": "QIANFAN_ACCESS_TOKEN is not set",
+    "bearer": "QIANFAN_BEARER_TOKEN is not set",
 }
