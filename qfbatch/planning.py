@@ -19,7 +19,7 @@ from qfbatch.job.settings import Job, ModelSettings
 from qfbatch.limits.quota import Quota
 from qfbatch.reader.changes import changed_files
 from qfbatch.records import Survey
-from qfbatch.session import survey_input
+from qfbatch.surveying import survey_input
 from qfbatch.tokens import estimate
 from qfbatch.worker import FIRST_EXPECTED_COMPLETION
 

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import msgspec
 import pyarrow as pa
 
-from qfbatch.records import InputColumn, Record
+from qfbatch.records import InputColumn, Record, Row
 
 SCHEMA_VERSION = 1
 INPUT_PREFIX = "input_"
@@ -91,8 +91,33 @@ def to_table(records: Sequence[Record], input_columns: Sequence[InputColumn] = (
     return pa.Table.from_arrays(arrays, schema=schema)
 
 
-def _carried(records: Iterable[Record], column: InputColumn) -> list[Any]:
-    values = [record.columns.get(column.name) for record in records]
+def under_identity(
+    answers: pa.Table, rows: Sequence[Row], shard: int, input_columns: Sequence[InputColumn]
+) -> pa.Table:
+    """Answers given before, as those of rows that now stand elsewhere.
+
+    Args:
+        answers: a table of results.
+        rows: the rows they answer now, in the same order.
+        shard: the shard these rows stand in.
+        input_columns: the carried columns of the present input.
+    """
+    now = {
+        "row_id": [row.row_id for row in rows],
+        "shard": [shard] * len(rows),
+        "source_file": [row.source_file for row in rows],
+        "source_row": [row.source_row for row in rows],
+    }
+    arrays = [
+        pa.array(now[column.name], type=column.type) if column.name in now else answers[column.name]
+        for column in COLUMNS
+    ]
+    arrays += [pa.array(_carried(rows, column), type=INPUT_TYPES[column.kind]) for column in input_columns]
+    return pa.Table.from_arrays(arrays, schema=results_schema(input_columns))
+
+
+def _carried(rows: Iterable[Record | Row], column: InputColumn) -> list[Any]:
+    values = [row.columns.get(column.name) for row in rows]
     if column.kind == "json":
         return [None if value is None else msgspec.json.encode(value).decode() for value in values]
     if column.kind == "float64":

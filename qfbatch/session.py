@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import platform
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -25,16 +25,14 @@ from qfbatch.checkpoint.lock import RunLock
 from qfbatch.checkpoint.manifest import Manifest, Session, read_manifest, write_manifest
 from qfbatch.checkpoint.parts import PartSummary
 from qfbatch.checkpoint.store import Checkpoint, ShardState
-from qfbatch.errors import QfbatchError, RunMismatch
+from qfbatch.checkpoint.succession import Succession
+from qfbatch.errors import QfbatchError
 from qfbatch.feed import ShardWork
-from qfbatch.fingerprint import differences, fingerprint
+from qfbatch.fingerprint import fingerprint
 from qfbatch.job.settings import Job
-from qfbatch.reader.changes import InputChange, changed_files
-from qfbatch.reader.survey import survey
 from qfbatch.records import Survey
-from qfbatch.service.parameters import RULES_BY_API, check_parameters
-
-OnSurvey = Callable[[int, int], None]
+from qfbatch.resuming import address_notes, follow_input, refuse_other_question
+from qfbatch.surveying import OnSurvey, survey_with_keys
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,12 +43,14 @@ class RunOptions:
         fresh: start again; the run directory there is set aside, nothing is deleted.
         retry_failed: ask failed rows again.
         limit: only the first so many rows of the input.
+        accept_input_change: go on although the input changed; answers of unchanged rows are kept.
         grace_s: how long calls on their way may take after a signal.
     """
 
     fresh: bool = False
     retry_failed: bool = False
     limit: int | None = None
+    accept_input_change: bool = False
     grace_s: float = 30.0
 
 
@@ -100,6 +100,8 @@ def open_session(
     lock = RunLock.acquire(layout)
     notes: list[str] = []
     try:
+        if Succession(layout).finish():
+            notes.append("a change of the input that was accepted before is now complete")
         manifest = read_manifest(layout)
         if options.fresh and manifest is not None:
             aside = _set_aside(layout)
@@ -109,9 +111,14 @@ def open_session(
             lock = RunLock.acquire(layout)
             manifest = None
         if manifest is None:
-            manifest = _new_manifest(job, survey_input(job, on_survey), now())
+            manifest = _new_manifest(job, survey_with_keys(job, layout.keys, on_survey), now())
         else:
-            notes += _compare(manifest, job)
+            refuse_other_question(manifest, job)
+            notes += address_notes(manifest, job)
+            manifest, told = follow_input(
+                job, layout, manifest, accept=options.accept_input_change, on_survey=on_survey
+            )
+            notes += told
         session = Session(started_at=_iso(now()))
         manifest = msgspec.structs.replace(
             manifest,
@@ -136,20 +143,6 @@ def open_session(
         lock.release()
 
 
-def survey_input(job: Job, on_survey: OnSurvey | None = None) -> Survey:
-    """Read the whole input once; see `reader.survey.survey`.
-
-    Raises:
-        InputError: the input is wrong, or cannot be read.
-    """
-    rules = RULES_BY_API[job.service.api]
-
-    def problems(parameters: Mapping[str, Any]) -> Sequence[str]:
-        return [str(problem) for problem in check_parameters(rules, parameters)]
-
-    return survey(job.input, check_parameters=problems, on_progress=on_survey)
-
-
 def describe(job: Job) -> dict[str, Any]:
     """The job as in force, for the manifest; it holds no secrets, for job files cannot."""
     described = msgspec.to_builtins(job, enc_hook=str)
@@ -168,38 +161,6 @@ def _new_manifest(job: Job, found: Survey, now: float) -> Manifest:
         fingerprint=fingerprint(job),
         survey=found,
     )
-
-
-def _compare(manifest: Manifest, job: Job) -> list[str]:
-    """What a resume should be told of; refuses one that would mix results."""
-    differing = differences(manifest.fingerprint, fingerprint(job))
-    if differing:
-        raise RunMismatch(
-            f"{job.output_path} holds answers to another question; the job file changed what decides them:\n"
-            + "\n".join(f"  {line}" for line in differing),
-            hint="Undo the change to resume, give the job another output.path, or start again with --fresh "
-            "(nothing is deleted).",
-        )
-    changed = changed_files(manifest.survey.files, job.input)
-    if changed:
-        raise RunMismatch(
-            f"{job.output_path} was started on other input:\n" + "\n".join(_changes(changed)),
-            hint="Restore the input to resume, or start again with --fresh (nothing is deleted).",
-        )
-    notes = []
-    before = manifest.job.get("service", {}).get("base_url")
-    if before != job.service.base_url:
-        notes.append(
-            f"service.base_url was {before}, is {job.service.base_url}: earlier answers came from there"
-        )
-    return notes
-
-
-def _changes(change: InputChange) -> list[str]:
-    lines = [f"  {name}: new" for name in change.added]
-    lines += [f"  {name}: gone" for name in change.removed]
-    lines += [f"  {name}: changed" for name in change.modified]
-    return [*lines, "  the files stand in another order"] if change.moved else lines
 
 
 def _open_checkpoint(

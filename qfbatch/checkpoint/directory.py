@@ -27,8 +27,8 @@ def check_directory(layout: RunLayout) -> None:
         if not names or layout.manifest.name in names:
             return
         empty = {f.name for f in (layout.journals, layout.results) if f.is_dir() and not any(f.iterdir())}
-    started = {layout.lock.name, layout.events.name} if layout.lock.name in names else set()
-    temporary = f"{TEMPORARY_PREFIX}{layout.manifest.name}."
+    started = {layout.lock.name, layout.events.name, layout.keys.name} if layout.lock.name in names else set()
+    temporary = tuple(f"{TEMPORARY_PREFIX}{name}." for name in (layout.manifest.name, layout.keys.name))
     foreign = sorted(n for n in names - started - empty if not n.startswith(temporary))
     if foreign:
         raise RunDirectoryError(
@@ -44,7 +44,7 @@ def prepare_directory(layout: RunLayout) -> None:
     Raises:
         StorageError: it could not be done.
     """
-    sweep(layout.path, layout.manifest.name)
+    sweep(layout.path)
     for folder in (layout.journals, layout.results):
         make_folder(folder)
         sweep(folder)

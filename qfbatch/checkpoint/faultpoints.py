@@ -33,6 +33,10 @@ NAMES = (
     "rewrite.temp-written",
     "rewrite.before-rename",
     "rewrite.after-rename",
+    "succession.ready",
+    "succession.moved",
+    "succession.results",
+    "succession.manifest",
 )
 
 

@@ -4,6 +4,8 @@ manifest.json
 run.lock
 journal/<model-slug>-<shard>.journal          shards in progress
 results/part-<model-slug>-<shard>.parquet     shards closed
+input.keys                                    identities of the input's rows, to count changes
+superseded/<n>/                               results of an input that has changed since
 events.jsonl, report.json                     written by others
 """
 
@@ -50,6 +52,11 @@ class RunLayout:
     def manifest(self) -> Path:
         """What the run is: job, fingerprint, input, versions."""
         return self.path / "manifest.json"
+
+    @property
+    def keys(self) -> Path:
+        """Identities of the input's rows, 16 bytes each, in order."""
+        return self.path / "input.keys"
 
     @property
     def lock(self) -> Path:

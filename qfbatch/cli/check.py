@@ -19,7 +19,7 @@ from qfbatch.progress.events import Surveyed
 from qfbatch.progress.survey import SurveyProgress
 from qfbatch.records import Failure, Survey
 from qfbatch.render import numbers
-from qfbatch.session import survey_input
+from qfbatch.surveying import survey_input
 
 
 @click.command("check")

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 import click
 
+from qfbatch.cli.talk import say
 from qfbatch.job.environment import environment
 from qfbatch.job.load import load_job
 from qfbatch.job.settings import Job
@@ -43,5 +44,5 @@ def load(job_file: Path, overrides: Sequence[str], concurrency: int | None) -> t
         overrides = [*overrides, f"limits.concurrency={concurrency}"]
     job = load_job(job_file, environ=environ, overrides=overrides)
     for warning in job.warnings:
-        click.echo(f"warning: {job_file}: {warning}", err=True)
+        say(f"{job_file}: {warning}", level="warning")
     return job, environ

@@ -7,6 +7,7 @@ nor the HTTP client.
 from __future__ import annotations
 
 import importlib
+import os
 import signal
 import sys
 from typing import Any
@@ -14,7 +15,12 @@ from typing import Any
 import click
 
 from qfbatch._version import __version__
+from qfbatch.cli.talk import say
 from qfbatch.errors import QfbatchError
+from qfbatch.service.http_failures import clean_message
+
+TRACEBACK_VARIABLE = "QFBATCH_TRACEBACK"
+INTERNAL_ERROR = 70  # EX_SOFTWARE of sysexits.h: none of the documented outcomes
 
 # Command → (module that defines `command`, one-line help shown in the list).
 COMMANDS: dict[str, tuple[str, str]] = {
@@ -56,13 +62,23 @@ class LazyGroup(click.Group):
         try:
             return super().invoke(ctx)
         except QfbatchError as error:
-            click.echo(f"error: {error.message}", err=True)
-            if error.hint:
-                click.echo(error.hint, err=True)
+            say(str(error), level="error")
             ctx.exit(error.exit_code)
         except KeyboardInterrupt:
-            click.echo("interrupted; run the same command again to go on.", err=True)
+            say("interrupted; run the same command again to go on.")
             ctx.exit(128 + signal.SIGINT)
+        except (click.ClickException, click.exceptions.Exit, click.Abort):
+            raise
+        except Exception as error:
+            if os.environ.get(TRACEBACK_VARIABLE):
+                raise
+            what = clean_message(f"{type(error).__name__}: {error}")
+            say(
+                f"qfbatch itself failed: {what}\nEverything committed is safe. This is a fault of qfbatch: "
+                f"please report it, with what {TRACEBACK_VARIABLE}=1 prints beforehand.",
+                level="error",
+            )
+            ctx.exit(INTERNAL_ERROR)
 
 
 @click.group(

@@ -11,6 +11,7 @@ import click
 from qfbatch.checkpoint.layout import RunLayout
 from qfbatch.cli.job_options import job_argument, load
 from qfbatch.cli.report import print_report
+from qfbatch.cli.talk import say, use_json
 from qfbatch.cli.target import open_run
 from qfbatch.job.settings import Job
 from qfbatch.progress.bar import ProgressBar
@@ -27,6 +28,11 @@ from qfbatch.session import RunOptions
 @click.option("--fresh", is_flag=True, help="Start again; the run directory there is set aside, not deleted.")
 @click.option("--retry-failed", is_flag=True, help="Ask the failed rows of the run again.")
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Only the first N rows of the input.")
+@click.option(
+    "--accept-input-change",
+    is_flag=True,
+    help="Go on although the input changed; answers of unchanged rows are kept.",
+)
 @click.option(
     "--grace",
     type=click.FloatRange(min=0),
@@ -48,6 +54,7 @@ def command(
     fresh: bool,
     retry_failed: bool,
     limit: int | None,
+    accept_input_change: bool,
     grace: float,
     quiet: bool,
     no_progress: bool,
@@ -61,15 +68,23 @@ def command(
     4 run directory unusable; 5 refused by the service; 6 budget reached; 130, 143 interrupted. After 4, 5, 6,
     130 and 143 the same command resumes.
     """
+    if log_format == "json":
+        use_json()
     job, environ = load(job_file, overrides, concurrency)
     observers = _observers(job, quiet=quiet, no_progress=no_progress, log_format=log_format)
     result = run_job(
         job,
-        RunOptions(fresh=fresh, retry_failed=retry_failed, limit=limit, grace_s=grace),
+        RunOptions(
+            fresh=fresh,
+            retry_failed=retry_failed,
+            limit=limit,
+            accept_input_change=accept_input_change,
+            grace_s=grace,
+        ),
         environ=environ,
         observe=to_all(observers),
     )
-    _tell(job_file, job, result)
+    _tell(job_file, job, result, limit)
     if result.asked and result.reason is None and not quiet:
         print_report([open_run(str(job.output_path))])
     ctx.exit(result.exit_code)
@@ -83,19 +98,23 @@ def _observers(job: Job, *, quiet: bool, no_progress: bool, log_format: str) -> 
     return [*observers, LogLines(time.time, as_json=as_json, progress=not quiet)]
 
 
-def _tell(job_file: Path, job: Job, result: RunResult) -> None:
+def _tell(job_file: Path, job: Job, result: RunResult, limit: int | None) -> None:
     """The end of the run in one or two sentences on stderr."""
-    counts = f"{result.succeeded} succeeded, {result.failed} failed, {result.left} left"
+    counts = f"{result.succeeded} succeeded, {result.failed} failed"
+    place = f"; answers are in {job.output_path}." if result.succeeded else "."
     if result.reason is not None:
-        click.echo(f"stopped: {result.reason.message}", err=True)
-        click.echo(f"{counts}; answers are in {job.output_path}.", err=True)
+        say(f"stopped: {result.reason.message}", level="warning")
+        say(f"{counts}, {result.left} left{place}")
         if result.reason.hint:
-            click.echo(result.reason.hint, err=True)
-        click.echo(f"resume: qfbatch run {job_file}", err=True)
+            say(result.reason.hint)
+        say(f"resume: qfbatch run {job_file}")
         return
-    if result.asked == 0:
-        click.echo(f"{job.output_path} is complete: {counts}. No call was made.", err=True)
+    if limit is not None:
+        done = f"the first {limit} rows are done; in all {counts}{place}"
+    elif result.asked == 0:
+        done = f"{job.output_path} is complete: {counts}."
     else:
-        click.echo(f"complete: {counts}; answers are in {job.output_path}.", err=True)
+        done = f"complete: {counts}{place}"
+    say(done if result.asked else f"{done} No call was made.")
     if result.failed:
-        click.echo("failed rows can be asked again with --retry-failed.", err=True)
+        say(f"failed rows can be asked again: qfbatch run {job_file} --retry-failed")

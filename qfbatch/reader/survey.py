@@ -14,6 +14,7 @@ from qfbatch.reader.bytestream import file_bytes
 from qfbatch.reader.duplicates import DuplicateFinder
 from qfbatch.reader.files import Format, InputFile, find_files
 from qfbatch.reader.jsonl import jsonl_blocks
+from qfbatch.reader.keys import row_keys
 from qfbatch.reader.kinds import ColumnKinds
 from qfbatch.reader.parquet import parquet_blocks, row_count
 from qfbatch.reader.problems import MAX_PROBLEMS, Problems
@@ -25,6 +26,7 @@ from qfbatch.tokens import estimate
 
 CheckParameters = Callable[[Mapping[str, Any]], Sequence[str]]
 OnProgress = Callable[[int, int], None]
+OnKeys = Callable[[bytes], object]
 
 _CHANGED = "changed while it was being read"
 
@@ -34,6 +36,7 @@ def survey(
     *,
     check_parameters: CheckParameters | None = None,
     on_progress: OnProgress | None = None,
+    on_keys: OnKeys | None = None,
 ) -> Survey:
     """Reads and validates the whole input, in memory that does not grow with it.
 
@@ -41,6 +44,7 @@ def survey(
         settings: what to read.
         check_parameters: given a row's own parameters, says what is wrong with them.
         on_progress: is told how many bytes of how many have been read, after every block.
+        on_keys: is given the `row_keys` of every row, block by block, in order.
 
     Raises:
         InputError: the first problems of the input, at most `problems.MAX_PROBLEMS`, in one message.
@@ -48,7 +52,14 @@ def survey(
     """
     files = find_files(settings.paths)
     with DuplicateFinder() as duplicates:
-        surveyor = _Surveyor(settings, files, duplicates, check_parameters, on_progress)
+        surveyor = _Surveyor(
+            settings,
+            files,
+            duplicates,
+            check_parameters=check_parameters,
+            on_progress=on_progress,
+            on_keys=on_keys,
+        )
         return surveyor.survey()
 
 
@@ -60,14 +71,17 @@ class _Surveyor:
         settings: InputSettings,
         files: Sequence[InputFile],
         duplicates: DuplicateFinder,
+        *,
         check_parameters: CheckParameters | None,
         on_progress: OnProgress | None,
+        on_keys: OnKeys | None,
     ) -> None:
         self._settings = settings
         self._files = files
         self._duplicates = duplicates
         self._check_parameters = check_parameters
         self._on_progress = on_progress
+        self._on_keys = on_keys
         self._render = prompter(settings).render
         self._required = required_columns(settings)
         self._kinds = ColumnKinds(settings.columns)
@@ -180,6 +194,8 @@ class _Surveyor:
             self._problems.add(problem)
         self._tokens += sum(map(estimate, prompts))
         self._duplicates.add(ids)
+        if self._on_keys is not None:
+            self._on_keys(row_keys(ids, prompts, block.rows))
 
     def _ids(self, rows: Sequence[Mapping[str, Any]]) -> list[str]:
         """The rows' ids; none where they are derived, which makes them unique."""

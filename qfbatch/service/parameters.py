@@ -16,7 +16,10 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Protocol
 
+import msgspec
+
 EXTRA = "extra"
+_encode = msgspec.json.Encoder(order="sorted").encode
 _MAX_SHOWN = 20  # longer text is described, not repeated: it could be a key in the wrong place
 _MAX_BITS_SHOWN = 60
 _MIN_INTEGER, _MAX_INTEGER = -(2**63), 2**63 - 1  # what JSON encoders and services agree on
@@ -238,6 +241,11 @@ def body_fields(*layers: Mapping[str, Any]) -> dict[str, Any]:
             else:
                 fields[name] = value
     return fields
+
+
+def as_sent(parameters: Mapping[str, Any]) -> str:
+    """Body fields as JSON with sorted names: how results keep them, and how two requests are compared."""
+    return _encode(parameters).decode()
 
 
 def _check_extra(rules: Rules, extra: Any) -> list[Problem]:

@@ -1,0 +1,30 @@
+"""What commands say on stderr: text for people or, with `--log-format json`, objects like those of the log."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+
+import click
+
+_AS_JSON = "qfbatch.cli.talk.as_json"  # in the context's meta, which a command shares with the group
+
+
+def use_json() -> None:
+    """From here on this command says everything as JSON, its errors included."""
+    click.get_current_context().meta[_AS_JSON] = True
+
+
+def say(text: str, *, level: str = "info") -> None:
+    """Say something on stderr.
+
+    Args:
+        text: one or more lines.
+        level: info, warning or error; text begins with the latter two.
+    """
+    if click.get_current_context().meta.get(_AS_JSON):
+        moment = datetime.now(UTC).isoformat(timespec="milliseconds")
+        text = json.dumps({"time": moment, "level": level, "message": text}, ensure_ascii=False)
+    elif level != "info":
+        text = f"{level}: {text}"
+    click.echo(text, err=True)

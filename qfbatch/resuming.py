@@ -1,0 +1,112 @@
+"""What a resume looks at before it goes on: is it the same question, the same service, the same input?"""
+
+from __future__ import annotations
+
+import msgspec
+
+from qfbatch.checkpoint.layout import RunLayout
+from qfbatch.checkpoint.manifest import Manifest, write_manifest
+from qfbatch.checkpoint.store import Checkpoint
+from qfbatch.checkpoint.succession import Succession
+from qfbatch.errors import RunMismatch
+from qfbatch.fingerprint import differences, fingerprint
+from qfbatch.job.settings import Job
+from qfbatch.reader.changes import InputChange, changed_files
+from qfbatch.rehoming import count_differences, rehome
+from qfbatch.surveying import OnSurvey, survey_with_keys
+
+
+def refuse_other_question(manifest: Manifest, job: Job) -> None:
+    """Refuse a job whose answers would be mixed with those to another question.
+
+    Raises:
+        RunMismatch: naming the fields that differ.
+    """
+    differing = differences(manifest.fingerprint, fingerprint(job))
+    if differing:
+        raise RunMismatch(
+            f"{job.output_path} holds answers to another question; "
+            "the job file changed what decides them:\n" + "\n".join(f"  {line}" for line in differing),
+            hint="Undo the change to resume, give the job another output.path, or start again with --fresh "
+            "(nothing is deleted).",
+        )
+
+
+def address_notes(manifest: Manifest, job: Job) -> list[str]:
+    """What to say where the answers so far came from another address."""
+    before = manifest.job.get("service", {}).get("base_url")
+    if before == job.service.base_url:
+        return []
+    return [f"service.base_url was {before}, is {job.service.base_url}: earlier answers came from there"]
+
+
+def follow_input(
+    job: Job, layout: RunLayout, manifest: Manifest, *, accept: bool, on_survey: OnSurvey | None
+) -> tuple[Manifest, list[str]]:
+    """The run on the input as it is now, which may have changed since the last start.
+
+    Args:
+        job: the job.
+        layout: the run directory; the caller holds its lock.
+        manifest: as it was read.
+        accept: whether a changed input is accepted.
+        on_survey: told of the progress of a new survey, in bytes.
+
+    Returns:
+        The manifest in force, and what to tell of it.
+
+    Raises:
+        RunMismatch: the input changed and that was not accepted; the message counts the rows.
+        InputError: the changed input is wrong.
+        StorageError: the answers could not be brought to the new input; the run stands as it was.
+    """
+    change = changed_files(manifest.survey.files, job.input)
+    if not change:
+        return manifest, []
+    succession = Succession(layout)
+    succession.begin()
+    found = survey_with_keys(job, succession.next.keys, on_survey)
+    difference = _difference(layout, succession.next)
+    if not accept:
+        succession.finish()  # nothing is ready: this clears what was begun
+        raise RunMismatch(
+            f"{job.output_path} was started on other input: {difference}:\n" + "\n".join(_changes(change)),
+            hint="Restore the input to resume; or go on with --accept-input-change, which keeps the answers "
+            "of unchanged rows; or start again with --fresh. Nothing is deleted in any case.",
+        )
+    _close_journals(job, layout, manifest)
+    kept = rehome(job, layout, found, succession.next, run_id=manifest.run_id)
+    manifest = msgspec.structs.replace(manifest, survey=found)
+    write_manifest(succession.next, manifest)
+    succession.commit()
+    told = f"the input changed: {difference}; {kept} answers kept, the results so far are in superseded/"
+    return manifest, [told]
+
+
+def _close_journals(job: Job, layout: RunLayout, manifest: Manifest) -> None:
+    """All answers into parts, where `rehome` finds them."""
+    found = manifest.survey
+    models = [model.name for model in job.models]
+    checkpoint = Checkpoint.open(layout, models, found.shards, found.columns, manifest.run_id)
+    checkpoint.recover()
+    for model, shard in sorted(checkpoint.journalled):
+        checkpoint.close_shard(model, shard)
+
+
+def _difference(before: RunLayout, now: RunLayout) -> str:
+    try:
+        old = before.keys.read_bytes()
+    except OSError:
+        return "its rows cannot be compared, for input.keys is missing"
+    difference = count_differences(old, now.keys.read_bytes())
+    return (
+        f"{difference.new} rows new, {difference.gone} gone, {difference.changed} changed, "
+        f"{difference.same} the same"
+    )
+
+
+def _changes(change: InputChange) -> list[str]:
+    lines = [f"  {name}: new" for name in change.added]
+    lines += [f"  {name}: gone" for name in change.removed]
+    lines += [f"  {name}: changed" for name in change.modified]
+    return [*lines, "  the files stand in another order"] if change.moved else lines

@@ -1,0 +1,45 @@
+"""The survey of a job's input, with its dialect's rules for the rows' own parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import IO, Any
+
+from qfbatch.checkpoint.files import replace_file
+from qfbatch.job.settings import Job
+from qfbatch.reader.survey import OnKeys, survey
+from qfbatch.records import Survey
+from qfbatch.service.parameters import RULES_BY_API, check_parameters
+
+OnSurvey = Callable[[int, int], None]
+
+
+def survey_input(job: Job, on_survey: OnSurvey | None = None, on_keys: OnKeys | None = None) -> Survey:
+    """Read the whole input once; see `reader.survey.survey`.
+
+    Raises:
+        InputError: the input is wrong, or cannot be read.
+    """
+    rules = RULES_BY_API[job.service.api]
+
+    def problems(parameters: Mapping[str, Any]) -> Sequence[str]:
+        return [str(problem) for problem in check_parameters(rules, parameters)]
+
+    return survey(job.input, check_parameters=problems, on_progress=on_survey, on_keys=on_keys)
+
+
+def survey_with_keys(job: Job, path: Path, on_survey: OnSurvey | None = None) -> Survey:
+    """Read the whole input once, and keep the keys of its rows in a file, whole or not at all.
+
+    Raises:
+        InputError: the input is wrong, or cannot be read.
+        StorageError: the file could not be written.
+    """
+    found: list[Survey] = []
+
+    def write(file: IO[bytes]) -> None:
+        found.append(survey_input(job, on_survey, file.write))
+
+    replace_file(path, write)
+    return found[0]

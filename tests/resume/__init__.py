@@ -1,0 +1,1 @@
+"""Resuming: the same question, the same input, or what becomes of it."""
