@@ -16,9 +16,10 @@ MAX_RETRY_AFTER_S = 600.0
 # group of each line stays, what follows is blanked.
 _SECRETS = re.compile(
     r"""(?ix)
-    ((?<![a-z])authorization["']?\s*[:=]\s*["']?) (?:(?:bearer|basic)\s+)? [^\s"',]+
-    | ((?<![a-z])(?:access_token|refresh_token|client_secret|client_id|session_key|session_secret|api_?key
-        |secret_?key|access_?key|password|ak|sk)(?:["']|%22)?\s*(?:=|:|%3d|%3a)\s*(?:["']|%22)?) [^&\s"',;}]+
+    (authorization["']?\s*[:=]\s*["']?) (?:(?:bearer|basic)\s+)? [^\s"',]+
+    | ((?:access_token|refresh_token|client_secret|client_id|session_key|session_secret|api_?key|secret_?key
+        |access_?key|password|(?<![a-z])(?:ak|sk))
+        (?:["']|%22)?\s*(?:=|:|%3d|%3a)\s*(?:["']|%22)?) [^&\s"',;}]+
     | (bearer\s+) [^\s"',]+
     | (bce-auth-v1/|bce-v3/|\bALTAK-) [^\s"',]+
     | (://) [^/\s@]+ (?=@)

@@ -1,0 +1,1 @@
+"""The protocol layer: bytes and headers in, outcomes out; no socket."""
