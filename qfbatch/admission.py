@@ -1,8 +1,8 @@
-"""Who may call now: rows wait here, holding nothing, until the run's gate and their model's gate both let them pass.
+"""Who may call now: rows wait here, holding nothing, until the run's gate and their model's gate are open.
 
-One pump serves all lanes: it runs when a call ends, when a gate's time comes, and when a row arrives, and admits
-whoever may go, in turn over the lanes. A call takes from both gates in one step, so no row holds one limit while
-it waits for another. Nothing polls: the pump is woken by events and by one timer.
+One pump serves all lanes: it runs when a call ends, when a gate's time comes, and when a row arrives, and
+admits whoever may go, in turn over the lanes. A call takes from both gates in one step, so no row holds one
+limit while it waits for another. Nothing polls: the pump is woken by events and by one timer.
 """
 
 from __future__ import annotations
@@ -144,17 +144,21 @@ class Lane:
         if self._admission.waiting:
             self._admission.pump()
 
-    def succeeded(self) -> None:
-        """A call was answered."""
-        self.gate.succeeded()
+    def succeeded(self, *, started: float) -> None:
+        """A call that started at `started` (loop time) was answered."""
+        self.gate.succeeded(started=started, now=self._loop.time())
 
-    def throttled(self, *, started: float, retry_after_s: float | None) -> float:
+    def throttled(
+        self, *, started: float, retry_after_s: float | None, tokens: int = 0, overloaded: bool = False
+    ) -> float:
         """A call that started at `started` (loop time) was refused by rate; see `Gate.throttled`."""
         return self.gate.throttled(
             started=started,
             now=self._loop.time(),
             retry_after_s=retry_after_s,
             uniform=self._rng.random(),
+            tokens=tokens,
+            overloaded=overloaded,
         )
 
     def heed(self, signals: RateSignals) -> None:

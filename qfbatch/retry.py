@@ -72,6 +72,7 @@ async def further_attempts(
     policy: RetryPolicy,
     uniform: Callable[[], float],
     wait: Waiting,
+    noted: Callable[[Failure], None] = lambda _: None,
 ) -> Outcome:
     """What a row comes to after its first attempt failed.
 
@@ -83,6 +84,7 @@ async def further_attempts(
         policy: how many, how long between.
         uniform: draws from [0, 1) for the jitter.
         wait: sleeps between attempts; what it raises ends the row.
+        noted: told of each failure that another attempt will follow.
 
     Returns:
         The first outcome that is not to be retried, or the last attempt's own failure.
@@ -106,6 +108,7 @@ async def further_attempts(
             lambda outcome: isinstance(outcome, Failure) and outcome.action is Action.RETRY
         ),
         retry_error_callback=_failure_of,
+        before_sleep=lambda state: noted(_failure_of(state)),
         sleep=wait,
     )
     outcome: Outcome = await retrying(next_outcome)

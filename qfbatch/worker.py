@@ -1,7 +1,8 @@
 """One row's life for one model: admitted, called, judged, perhaps called again, and recorded.
 
-A row never raises. It ends as a record, or, when the run is ending and nothing of it is in flight, it is left
-undone for the next run. The way of a row answered at once is short on purpose; everything else happens off it.
+A row never raises. It ends as a record, or, when the run is ending and nothing of it is in flight, it is
+left undone for the next run. The way of a row answered at once is short on purpose; everything else happens
+off it.
 """
 
 from __future__ import annotations
@@ -30,11 +31,13 @@ from qfbatch.records import (
 )
 from qfbatch.retry import Outcome, RetryPolicy, further_attempts
 from qfbatch.service.dialect import Call, Dialect
+from qfbatch.service.parameters import as_sent
 from qfbatch.stopping import RunStopping, Stop
 from qfbatch.transport import HttpCall, Transport, TransportError
 
 MICROSECONDS = 1_000_000
 FIRST_EXPECTED_COMPLETION = 128  # tokens, until answers have been seen
+OVERLOADED = frozenset({336100})  # refusals that speak of the service's load, not of a rate
 SMOOTHING = 0.05  # weight of the newest answer in the expected completion
 
 
@@ -84,9 +87,6 @@ class Surroundings:
     on_busy: Callable[[], None] = lambda: None
 
 
-_encoder = msgspec.json.Encoder(order="sorted")
-
-
 async def work(route: Route, request: Request, around: Surroundings) -> Record | None:
     """Take one row all the way.
 
@@ -98,11 +98,12 @@ async def work(route: Route, request: Request, around: Surroundings) -> Record |
         outcome = await life.attempt()
         if isinstance(outcome, Failure) and outcome.action is Action.RETRY:
             outcome = await further_attempts(
-                life.noted(outcome),
-                life.next_attempt,
+                outcome,
+                life.attempt,
                 policy=route.retry,
                 uniform=around.rng.random,
                 wait=life.wait,
+                noted=life.noted,
             )
     except RunStopping:
         return None
@@ -150,6 +151,7 @@ class _Life:
             RunStopping: if the run ends before there is an outcome to keep.
         """
         route, around = self.route, self.around
+        self.throttled_since = None
         while True:
             expected = self.request.estimated_tokens + int(route.expected_completion)
             asked_at = around.clock()
@@ -168,32 +170,24 @@ class _Life:
             except TransportError as error:
                 outcome = error.failure
             finally:
-                tokens = None if outcome is None or outcome.usage is None else outcome.usage.total_tokens
-                route.lane.leave(estimated_tokens=expected, actual_tokens=tokens)
+                if isinstance(outcome, Failure) and outcome.action is Action.THROTTLE:
+                    # Before its place is given away, or the next row would run into the same refusal.
+                    self._pause(outcome, expected, began)
+                route.lane.leave(estimated_tokens=expected, actual_tokens=_tokens_of(outcome))
             now = around.clock()
             self.latency_s = now - began
             self.finished_at = around.now()
             if isinstance(outcome, Completion):
-                self._succeeded(outcome)
+                self._succeeded(outcome, began)
                 return outcome
             if outcome.usage is not None:
                 self.discarded_tokens += outcome.usage.total_tokens
-            outcome = self._policy(outcome)
-            reason = route.breaker.failed(outcome, now)
-            if reason is not None:
-                around.stop.request(_nothing_succeeds(route, reason))
-                raise RunStopping
-            final = await self._judge(outcome, sent, began, now)
+            final = await self._judge(self._policy(outcome), sent)
             if final is not None:
                 return final
 
-    async def next_attempt(self) -> Outcome:
-        """A further attempt, its failure noted if yet another may follow."""
-        outcome = await self.attempt()
-        return self.noted(outcome) if isinstance(outcome, Failure) else outcome
-
-    def noted(self, failure: Failure) -> Failure:
-        """Tell the observers of a failed attempt."""
+    def noted(self, failure: Failure) -> None:
+        """Tell the observers of a failed attempt that another will follow."""
         self.around.observe(
             AttemptFailed(
                 model=self.request.model,
@@ -204,7 +198,6 @@ class _Life:
                 message=failure.message,
             )
         )
-        return failure
 
     async def wait(self, seconds: float) -> None:
         """Wait between two attempts, leaving this row's place to another.
@@ -222,7 +215,6 @@ class _Life:
     def record(self, outcome: Outcome) -> Record:
         """The row's record."""
         request, model = self.request, self.route.model
-        parameters = _encoder.encode(request.parameters).decode()
         common = partial(
             Record,
             row_id=request.row_id,
@@ -235,7 +227,7 @@ class _Life:
             attempts=self.attempts,
             started_at=int(self.started_at * MICROSECONDS),
             finished_at=int(self.finished_at * MICROSECONDS),
-            parameters=parameters,
+            parameters=as_sent(request.parameters),
             latency_s=self.latency_s,
             time_to_first_token_s=self.time_to_first_token_s,
             wait_s=self.wait_s,
@@ -295,9 +287,9 @@ class _Life:
                 return decoder.finish(broken=error.failure)
             return decoder.finish()
 
-    def _succeeded(self, completion: Completion) -> None:
+    def _succeeded(self, completion: Completion, began: float) -> None:
         route = self.route
-        route.lane.succeeded()
+        route.lane.succeeded(started=began)
         route.breaker.succeeded()
         if completion.usage is not None:
             newest = completion.usage.completion_tokens
@@ -309,9 +301,7 @@ class _Life:
             return msgspec.structs.replace(failure, action=Action.RETRY)
         return failure
 
-    async def _judge(
-        self, failure: Failure, sent: HttpCall | None, began: float, now: float
-    ) -> Failure | None:
+    async def _judge(self, failure: Failure, sent: HttpCall | None) -> Failure | None:
         """What becomes of the attempt after a failed call.
 
         Returns:
@@ -320,29 +310,57 @@ class _Life:
         Raises:
             RunStopping: if the failure ends the run, or the run is ending anyway.
         """
-        route, around = self.route, self.around
-        if failure.action is Action.THROTTLE:
-            return None if self._throttled(failure, began, now) else failure
+        now = self.around.clock()
+        self._count(failure, now)
         if failure.action is Action.REFRESH:
-            try:
-                if not self.renewed and sent is not None and await route.authorizer.renew(sent):
-                    self.renewed = True
-                    around.observe(TokenRenewed(model=self.request.model))
-                    return None
-                failure = msgspec.structs.replace(failure, action=Action.JOB)
-            except TransportError as error:
-                failure = error.failure  # transient: the token service is unwell; the next attempt asks again
+            refreshed = await self._refresh(failure, sent)
+            if refreshed is None:
+                return None
+            failure = refreshed
         if failure.action is Action.JOB:
-            around.stop.request(_refused(route, failure))
+            self.around.stop.request(_refused(self.route, failure))
             raise RunStopping
+        if failure.action is Action.THROTTLE and self._goes_on(now):
+            return None
         return failure
 
-    def _throttled(self, failure: Failure, began: float, now: float) -> bool:
+    def _count(self, failure: Failure, now: float) -> None:
+        """Let the breaker know; it may end the run."""
+        reason = self.route.breaker.failed(failure, now)
+        if reason is not None:
+            self.around.stop.request(_nothing_succeeds(self.route, reason))
+            raise RunStopping
+
+    async def _refresh(self, failure: Failure, sent: HttpCall | None) -> Failure | None:
+        """What becomes of a call refused for stale credentials.
+
+        Returns:
+            None if they were renewed and the call is to be made once more; else the failure in its place.
+
+        Raises:
+            RunStopping: if nothing gets through to the token service any more.
+        """
         route, around = self.route, self.around
-        if self.throttled_since is None:
-            self.throttled_since = now
-        pause_s = route.lane.throttled(started=began, retry_after_s=failure.retry_after_s)
-        around.observe(
+        try:
+            if not self.renewed and sent is not None and await route.authorizer.renew(sent):
+                self.renewed = True
+                around.observe(TokenRenewed(model=self.request.model))
+                return None
+        except TransportError as error:
+            # Mostly transient: the token service is unwell, and the next attempt asks again. Not for ever.
+            self._count(error.failure, around.clock())
+            return error.failure
+        return msgspec.structs.replace(failure, action=Action.JOB)
+
+    def _pause(self, failure: Failure, tokens: int, began: float) -> None:
+        """A call was refused by rate: its endpoint rests."""
+        pause_s = self.route.lane.throttled(
+            started=began,
+            retry_after_s=failure.retry_after_s,
+            tokens=tokens,
+            overloaded=failure.code in OVERLOADED,
+        )
+        self.around.observe(
             Throttled(
                 model=self.request.model,
                 row_id=self.request.row_id,
@@ -351,10 +369,25 @@ class _Life:
                 pause_s=pause_s,
             )
         )
-        if around.stop.requested:
+
+    def _goes_on(self, now: float) -> bool:
+        """Whether the row is called again after a refusal by rate; raises `RunStopping` if nothing is."""
+        if self.around.stop.requested:
             raise RunStopping
+        if self.throttled_since is None:
+            self.throttled_since = now
         # Others get through while this row does not: its own bound, in time, for attempts are not burnt.
-        return now - self.throttled_since < route.retry.throttle_timeout_s
+        return now - self.throttled_since < self.route.retry.throttle_timeout_s
+
+
+def _tokens_of(outcome: Outcome | None) -> int | None:
+    """What a call cost in tokens; None where that is not known."""
+    if outcome is None:
+        return None
+    if outcome.usage is not None:
+        return outcome.usage.total_tokens
+    # What was turned down was not counted by the service; what broke off may have been.
+    return 0 if isinstance(outcome, Failure) and outcome.action is not Action.RETRY else None
 
 
 def _where(route: Route) -> str:
@@ -364,7 +397,8 @@ def _where(route: Route) -> str:
 def _nothing_succeeds(route: Route, reason: str) -> ServiceRefused:
     return ServiceRefused(
         f"{_where(route)}: {reason}; the run stopped instead of burning the input.",
-        hint="Check the network, service.base_url and the service, then run the same command again to resume.",
+        hint="Check the network, service.base_url and the service, then run the same command "
+        "again to resume.",
     )
 
 
@@ -377,11 +411,12 @@ def _refused(route: Route, failure: Failure) -> ServiceRefused:
     )
 
 
+_RESUME = "then run the same command again to resume."
 _NEXT_STEP = {
-    ErrorKind.CREDENTIALS: "Check the keys in the environment or .env, then run the same command again to resume.",
-    ErrorKind.PERMISSION: "Publish the service or ask for permission, then run the same command again to resume.",
+    ErrorKind.CREDENTIALS: f"Check the keys in the environment or .env, {_RESUME}",
+    ErrorKind.PERMISSION: f"Publish the service or ask for permission, {_RESUME}",
     ErrorKind.NOT_FOUND: "Check the model's `endpoint` and service.base_url, then run again.",
-    ErrorKind.QUOTA: "Wait for the quota to be renewed or pay the account, then run the same command again to resume.",
+    ErrorKind.QUOTA: f"Wait for the quota to be renewed or pay the account, {_RESUME}",
 }
 
 __all__ = ["Route", "Surroundings", "work"]

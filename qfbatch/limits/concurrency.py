@@ -1,12 +1,14 @@
-"""How many at once: additive increase, multiplicative decrease (Chiu and Jain, 1989) below a declared ceiling.
+"""How many at once: additive increase, multiplicative decrease (Chiu and Jain, 1989) under a ceiling.
 
 Growth only while saturated: a limit that is not reached proves nothing. A decrease answers one *episode* of
-throttling, not each of the refusals that arrive together, so the limit falls once and then waits for evidence.
+overload, not each of the refusals that arrive together, so the limit falls once and then waits for evidence.
+Up to where the service was last known to cope, growth is fast (one more for every answer), beyond it is
+careful (one more for every round trip): refusals of everything for a while cost no long climb afterwards.
 """
 
 from __future__ import annotations
 
-DECREASE = 0.7
+DECREASE = 0.8
 COOL_DOWN_S = 1.0
 
 
@@ -18,17 +20,16 @@ class Concurrency:
         adaptive: False keeps the limit at the ceiling.
     """
 
+    __slots__ = ("_adaptive", "_ceiling", "_cool_until", "_coped_with", "_limit", "in_flight", "limit")
+
     def __init__(self, ceiling: int, *, adaptive: bool = True) -> None:
         self._ceiling = ceiling
         self._adaptive = adaptive
         self._limit = float(ceiling)
+        self._coped_with = 0.0
         self._cool_until = float("-inf")
+        self.limit = max(1, ceiling)
         self.in_flight = 0
-
-    @property
-    def limit(self) -> int:
-        """Calls that may be in flight now, at least 1."""
-        return max(1, int(self._limit))
 
     @property
     def full(self) -> bool:
@@ -36,12 +37,25 @@ class Concurrency:
         return self.in_flight >= self.limit
 
     def succeeded(self) -> None:
-        """A call was answered: grow by one a round trip while saturated."""
+        """A call was answered: grow while saturated."""
         if self._limit < self._ceiling and self.in_flight >= self.limit:
-            self._limit = min(float(self._ceiling), self._limit + 1.0 / self._limit)
+            step = 1.0 if self._limit < self._coped_with else 1.0 / self._limit
+            self._set(min(float(self._ceiling), self._limit + step))
 
-    def throttled(self, now: float) -> None:
-        """The service refused by rate: shrink, once a cool-down."""
-        if self._adaptive and now >= self._cool_until:
-            self._limit = max(1.0, min(self._limit, float(max(1, self.in_flight))) * DECREASE)
-            self._cool_until = now + COOL_DOWN_S
+    def overloaded(self, now: float, *, first: bool) -> None:
+        """The service was overloaded: shrink, once a cool-down.
+
+        Args:
+            now: seconds on the caller's clock.
+            first: whether it answered anything since it was last overloaded.
+        """
+        if not self._adaptive or now < self._cool_until:
+            return
+        self._set(max(1.0, min(self._limit, float(max(1, self.in_flight + 1))) * DECREASE))
+        self._cool_until = now + COOL_DOWN_S
+        if first:
+            self._coped_with = self._limit
+
+    def _set(self, limit: float) -> None:
+        self._limit = limit
+        self.limit = int(limit)

@@ -5,16 +5,21 @@ Pure: a gate says when it opens and is told what passed; who waits, and on what,
 
 from __future__ import annotations
 
+from collections import deque
+
 from msgspec import Struct
 
 from qfbatch.limits.concurrency import Concurrency
+from qfbatch.limits.learning import BELOW_ACCEPTED, SHARE, Accepted, Share
 from qfbatch.limits.quota import Quota
-from qfbatch.limits.rate import Rate
+from qfbatch.limits.rate import CATCH_UP_S, TOKENS_CATCH_UP_S, Rate
 from qfbatch.service.dialect import RateSignals
 
 MINUTE_S = 60.0
 MAX_PAUSE_S = 60.0  # one refusal never stalls everything for minutes, whatever it asks for
 FIRST_PAUSE_S = 0.5  # without Retry-After; doubles with every episode until something succeeds
+RAMP_S = 1.0  # after a pause the calls that may be in flight start over this long, not all at once
+LEARNED = "learned"  # name of a request rate that nobody stated: it comes from refusals alone
 
 
 class GateStatistics(Struct, frozen=True):
@@ -25,7 +30,8 @@ class GateStatistics(Struct, frozen=True):
         concurrency: how many may be, now.
         paused_s: seconds until the current pause ends, 0 if none.
         episodes: throttling episodes so far.
-        binding: what keeps the next call back: pause, concurrency, qps, rpm, tpm, or "" for nothing.
+        binding: what keeps the next call back: pause, concurrency, qps, rpm, tpm, learned, or "" for nothing.
+        share: of the known limits, what is spent; 0 where no limit is known.
     """
 
     in_flight: int
@@ -33,6 +39,7 @@ class GateStatistics(Struct, frozen=True):
     paused_s: float
     episodes: int
     binding: str
+    share: float = 0.0
 
 
 class Gate:
@@ -44,40 +51,60 @@ class Gate:
     """
 
     def __init__(self, quota: Quota, now: float) -> None:
-        self._quota = quota
-        self._requests: dict[str, Rate] = {}
+        self._adaptive = quota.adaptive
+        self._declared: dict[str, float] = {}
         if quota.qps is not None:
-            self._requests["qps"] = Rate(quota.qps, now)
+            self._declared["qps"] = quota.qps
         if quota.rpm is not None:
-            self._requests["rpm"] = Rate(quota.rpm / MINUTE_S, now)
-        self._tokens: Rate | None = None if quota.tpm is None else Rate(quota.tpm / MINUTE_S, now)
+            self._declared["rpm"] = quota.rpm / MINUTE_S
+        if quota.tpm is not None:
+            self._declared["tpm"] = quota.tpm / MINUTE_S
+        self._limits = dict(self._declared)  # per second, declared or learned; the share is not in them
+        self._rates: dict[str, Rate] = {}
+        self._requests: tuple[Rate, ...] = ()
+        self._tokens: Rate | None = None
+        self._share = Share(now)
+        self._accepted = Accepted(now)
+        self._heeded: RateSignals | None = None
         self._concurrency = Concurrency(quota.concurrency, adaptive=quota.adaptive)
+        self._ramp: Rate | None = None
         self._paused_until = float("-inf")
         self._pause_began = float("-inf")
         self._episodes = 0
-        self._episodes_since_success = 0
+        self._unanswered: deque[float] = deque(maxlen=12)  # starts of episodes not followed by an answer yet
+        self._learned_at = float("-inf")
+        self._fresh = False  # whether a call begun after that was answered: before, nothing new is learned
+        self._apply(now)
 
     @property
     def full(self) -> bool:
         """Whether concurrency forbids a further call, whatever the time."""
-        return self._concurrency.full
+        return self._concurrency.in_flight >= self._concurrency.limit
 
     def opens_at(self) -> float:
         """When rates and pauses let the next call pass: a time on the caller's clock, perhaps past."""
         at = self._paused_until
-        for rate in self._requests.values():
-            at = max(at, rate.opens_at())
-        if self._tokens is not None:
-            at = max(at, self._tokens.opens_at())
+        for rate in self._rates.values():
+            opens_at = rate.opens_at()
+            if opens_at > at:  # noqa: PLR1730 - on the way of every row; max() costs twice as much
+                at = opens_at
+        if self._ramp is not None:
+            at = max(at, self._ramp.opens_at())
         return at
 
     def enter(self, tokens: int, now: float) -> None:
         """A call of an estimated cost in tokens starts."""
         self._concurrency.in_flight += 1
-        for rate in self._requests.values():
+        for rate in self._requests:
             rate.take(1, now)
         if self._tokens is not None:
             self._tokens.take(tokens, now)
+        if self._adaptive:
+            self._accepted.add(1, tokens, now)
+        if self._ramp is not None:
+            self._ramp.take(1, now)
+            if now >= self._paused_until + RAMP_S:
+                self._ramp = None
 
     def leave(self, *, estimated_tokens: int, actual_tokens: int | None) -> None:
         """That call ended; the token limit is settled with what was reported, where it was."""
@@ -85,12 +112,28 @@ class Gate:
         if self._tokens is not None and actual_tokens is not None:
             self._tokens.settle(actual_tokens - estimated_tokens)
 
-    def succeeded(self) -> None:
-        """A call was answered."""
+    def succeeded(self, *, started: float, now: float) -> None:
+        """A call that started at `started` was answered."""
         self._concurrency.succeeded()
-        self._episodes_since_success = 0
+        unanswered = self._unanswered
+        while unanswered and unanswered[0] < started:
+            unanswered.popleft()
+        if started > self._learned_at:
+            self._fresh = True
+        if self._share.lowered and self._rates and self.opens_at() >= now:
+            self._share.quiet(now)
+            self._spend()
 
-    def throttled(self, *, started: float, now: float, retry_after_s: float | None, uniform: float) -> float:
+    def throttled(
+        self,
+        *,
+        started: float,
+        now: float,
+        retry_after_s: float | None,
+        uniform: float,
+        tokens: int = 0,
+        overloaded: bool = False,
+    ) -> float:
         """A call that started at `started` was refused by rate.
 
         Refusals of calls that started before the current pause belong to its episode: they may lengthen it
@@ -101,31 +144,49 @@ class Gate:
             now: on the caller's clock.
             retry_after_s: what the service asked for.
             uniform: a draw from [0, 1), spreads the end of the pause.
+            tokens: what the call had been estimated at.
+            overloaded: the service speaks of its load, not of a rate: fewer at once will help, not slower.
 
         Returns:
             Seconds this scope now pauses, 0 if the episode was known already.
         """
         known = started <= self._pause_began
+        first = not known and self._fresh
         if not known:
             self._episodes += 1
-            self._episodes_since_success += 1
+            self._unanswered.append(now)
             self._pause_began = now
-            self._concurrency.throttled(now)
-        elif retry_after_s is None:
-            return 0.0
+        if first:
+            self._learned_at = now
+            self._fresh = False
+        if self._adaptive:
+            self._accepted.add(-1, -tokens, now)
+            if overloaded:
+                if not known:
+                    self._concurrency.overloaded(now, first=first)
+            elif first or self._learned_at == self._pause_began:
+                self._learn(now, first=first)
         if retry_after_s is None:
-            retry_after_s = FIRST_PAUSE_S * 2.0 ** min(self._episodes_since_success - 1, 10)
+            if known:
+                return 0.0
+            retry_after_s = FIRST_PAUSE_S * 2.0 ** (len(self._unanswered) - 1)
         pause_s = min(retry_after_s * (1.0 + 0.1 * uniform), MAX_PAUSE_S)
         self._paused_until = max(self._paused_until, now + pause_s)
+        self._ramp = Rate(self._concurrency.limit / RAMP_S, self._paused_until)
         return 0.0 if known else pause_s
 
     def heed(self, signals: RateSignals, now: float) -> None:
-        """Take what the service says of its limits: learn a rate that was not declared, rest when nothing is left."""
-        if self._quota.adaptive:
-            if signals.limit_requests and "rpm" not in self._requests and "qps" not in self._requests:
-                self._requests["rpm"] = Rate(signals.limit_requests / MINUTE_S, now)
-            if signals.limit_tokens and self._tokens is None:
-                self._tokens = Rate(signals.limit_tokens / MINUTE_S, now)
+        """Take what the service says of its limits.
+
+        The lower of that and the declared is in force; when nothing is left of a window, it is waited for.
+        """
+        if self._adaptive and signals != self._heeded:
+            self._heeded = signals
+            changed = self._stated("rpm", signals.limit_requests)
+            if self._stated("tpm", signals.limit_tokens) or changed:
+                if self._limits.pop(LEARNED, None) is not None:
+                    self._share = Share(now)
+                self._apply(now)
         if signals.reset_s and 0 in (signals.remaining_requests, signals.remaining_tokens):
             self._paused_until = max(self._paused_until, now + min(signals.reset_s, MAX_PAUSE_S))
 
@@ -134,9 +195,7 @@ class Gate:
         binding = ""
         latest = now
         candidates = [("pause", self._paused_until)]
-        candidates += [(name, rate.opens_at()) for name, rate in self._requests.items()]
-        if self._tokens is not None:
-            candidates.append(("tpm", self._tokens.opens_at()))
+        candidates += [(name, rate.opens_at()) for name, rate in self._rates.items()]
         for name, at in candidates:
             if at > latest:
                 binding, latest = name, at
@@ -148,4 +207,50 @@ class Gate:
             paused_s=max(0.0, self._paused_until - now),
             episodes=self._episodes,
             binding=binding,
+            share=self._share.value if self._limits else 0.0,
         )
+
+    def _learn(self, now: float, *, first: bool) -> None:
+        calls, tokens = self._accepted.per_second(now)
+        if not self._limits or LEARNED in self._limits:
+            # Nobody stated a limit: it is what was accepted lately, known better with every refusal.
+            before = self._limits.get(LEARNED, float("inf")) * self._share.value
+            if calls > 0 and (first or calls < before):
+                self._limits[LEARNED] = min(before, calls) * BELOW_ACCEPTED
+                self._share = Share(now, ceiling=float("inf"))
+                self._share.value = 1.0
+                self._apply(now)
+            return
+        if first:
+            used = max((tokens if name == "tpm" else calls) / limit for name, limit in self._limits.items())
+            self._share.refused(used, now)
+            self._spend()
+
+    def _stated(self, name: str, per_minute: float | None) -> bool:
+        """Whether a limit stated by the service changes the one in force."""
+        if not per_minute or per_minute < 0:
+            return False
+        limit = min(per_minute / MINUTE_S, self._declared.get(name, float("inf")))
+        if self._limits.get(name) == limit:
+            return False
+        self._limits[name] = limit
+        return True
+
+    def _apply(self, now: float) -> None:
+        """Make the rates those of the limits; what is paid for stays paid for."""
+        self._rates = {
+            name: self._rates.get(name)
+            or Rate(limit, now, TOKENS_CATCH_UP_S if name == "tpm" else CATCH_UP_S)
+            for name, limit in self._limits.items()
+        }
+        self._requests = tuple(rate for name, rate in self._rates.items() if name != "tpm")
+        self._tokens = self._rates.get("tpm")
+        self._spend()
+
+    def _spend(self) -> None:
+        share = self._share.value
+        for name, rate in self._rates.items():
+            rate.change(self._limits[name] * share)
+
+
+__all__ = ["SHARE", "Gate", "GateStatistics"]

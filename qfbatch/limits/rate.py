@@ -1,15 +1,17 @@
 """How many per time: a rate spent evenly.
 
-The generic cell rate algorithm (ITU-T I.371) over a given now: one number, the theoretical arrival time, says
-when everything admitted so far is paid for. A request is admitted when that time is not ahead of now; it then
-moves ahead by cost / rate. Spending evenly fits every way a service may count: fixed windows, sliding windows
-and token buckets. At rates where a timer firing late would lose much of the spacing, lateness up to `CATCH_UP_S`
-is made good; more than that is gone, so that a pause is never followed by a burst.
+The generic cell rate algorithm (ITU-T I.371) over a given now: one number, the theoretical arrival time,
+says when everything admitted so far is paid for. A request is admitted when that time is not ahead of now;
+it then moves ahead by cost / rate. Spending evenly fits every way a service may count: fixed windows,
+sliding windows and token buckets. Lateness up to `catch_up_s` is made good; more than that is gone, so that
+a pause is never followed by a burst. It is a part of what `learning.SHARE` leaves free of a window; the rest
+is for calls that the network brings closer together than they were sent, and for estimates that prove wrong.
 """
 
 from __future__ import annotations
 
-CATCH_UP_S = 0.05
+CATCH_UP_S = 0.01  # calls, which may be counted by the second: half of the free 2 %
+TOKENS_CATCH_UP_S = 0.8  # tokens, counted by the minute: two thirds of it; refunds come late and in lumps
 
 
 class Rate:
@@ -18,9 +20,13 @@ class Rate:
     Args:
         per_second: units a second, above 0.
         now: seconds on the caller's monotonic clock. It starts with nothing saved up.
+        catch_up_s: so much lateness is made good.
     """
 
-    def __init__(self, per_second: float, now: float) -> None:
+    __slots__ = ("_catch_up_s", "_paid_until", "_per_second")
+
+    def __init__(self, per_second: float, now: float, catch_up_s: float = CATCH_UP_S) -> None:
+        self._catch_up_s = catch_up_s
         self._per_second = per_second
         self._paid_until = now
 
@@ -35,10 +41,7 @@ class Rate:
 
     def take(self, units: float, now: float) -> None:
         """Spend `units` at `now`; the caller has waited for `opens_at`."""
-        # Below 20 a second the spacing dwarfs a timer's lateness, and a service that counts single calls in
-        # a window would take a call made early, to catch up, for one too many.
-        catch_up_s = CATCH_UP_S if self._per_second * CATCH_UP_S >= 1.0 else 0.0
-        self._paid_until = max(self._paid_until, now - catch_up_s) + units / self._per_second
+        self._paid_until = max(self._paid_until, now - self._catch_up_s) + units / self._per_second
 
     def settle(self, units: float) -> None:
         """Correct what an earlier `take` spent by `units`, which may be negative."""

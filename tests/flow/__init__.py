@@ -1,0 +1,1 @@
+"""The flow's inner parts over simulated time."""

@@ -1,0 +1,190 @@
+"""The real flow (admission, gates, crew, feed, worker) over a service in memory and simulated time."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+
+from qfbatch.admission import Admission
+from qfbatch.breaker import Breaker, BreakerPolicy
+from qfbatch.budget import BudgetGuard
+from qfbatch.crew import Crew
+from qfbatch.errors import Interrupted
+from qfbatch.feed import Feed, ShardWork
+from qfbatch.job.settings import Budget, ModelSettings
+from qfbatch.limits.gate import Gate
+from qfbatch.limits.quota import Quota
+from qfbatch.progress.events import Event
+from qfbatch.records import Record, Request, Shard
+from qfbatch.retry import RetryPolicy
+from qfbatch.stopping import Stop
+from qfbatch.worker import Route, Surroundings, work
+
+from .services import Service, Wire
+from .simulated_time import simulate
+
+SHARD_ROWS = 100
+PATIENT = BreakerPolicy(alike_rows=10**9, failed_attempts=10**9)
+
+
+def request(
+    number: int, *, model: str = "m", estimated_tokens: int = 50, shard: int | None = None
+) -> Request:
+    """The request of row `number`."""
+    return Request(
+        row_id=f"r{number}",
+        source_file="in.jsonl",
+        source_row=number + 1,
+        model=model,
+        shard=number // SHARD_ROWS if shard is None else shard,
+        prompt=str(number),
+        parameters={},
+        estimated_tokens=estimated_tokens,
+        columns={},
+    )
+
+
+@dataclass
+class Ended:
+    """How a simulated run ended."""
+
+    records: list[Record] = field(default_factory=list)
+    events: list[Event] = field(default_factory=list)
+    finished: list[tuple[str, int]] = field(default_factory=list)
+    stop: Stop = field(default_factory=Stop)
+    admission: Admission | None = None
+    began: float = 0.0
+    ended: float = 0.0
+
+    def observe(self, event: Event) -> None:
+        """Keep it."""
+        self.events.append(event)
+
+    @property
+    def duration_s(self) -> float:
+        """Simulated seconds from start to end."""
+        return self.ended - self.began
+
+
+async def run(
+    services: dict[str, Service],
+    rows: int,
+    *,
+    limits: Quota,
+    quotas: dict[str, Quota] | None = None,
+    retry: RetryPolicy | None = None,
+    breaker: BreakerPolicy = PATIENT,
+    budget: Budget | None = None,
+    stop_after_s: float | None = None,
+    estimated_tokens: int = 50,
+    watch: Callable[[Ended], None] | None = None,
+    seed: int = 1,
+) -> Ended:
+    """The runner's own wiring, without files: every row through each model, until done or stopped."""
+    loop = asyncio.get_running_loop()
+    rng = random.Random(seed)
+    ended = Ended(began=loop.time())
+    run_quota = Quota(limits.concurrency, limits.qps, limits.rpm, limits.tpm, adaptive=False)
+    admission = ended.admission = Admission(Gate(run_quota, loop.time()), loop, rng)
+    ended.stop.on_request(admission.close)
+    guard = BudgetGuard(budget or Budget())
+    timer = None
+    if stop_after_s is not None:
+        timer = loop.call_later(stop_after_s, ended.stop.request, Interrupted("enough."))
+    if watch is not None:
+        watch(ended)
+    crews = []
+    for name, service in services.items():
+        wire = Wire(service)
+        quota = (quotas or {}).get(name) or Quota(limits.concurrency, adaptive=limits.adaptive)
+        route = Route(
+            model=ModelSettings(name, f"ep-{name}"),
+            dialect=wire,
+            transport=wire,
+            authorizer=wire,
+            lane=admission.lane(name, Gate(quota, loop.time())),
+            breaker=Breaker(breaker, loop.time()),
+            retry=retry or RetryPolicy(),
+        )
+        feed = Feed(_shards(rows), _loader(name, estimated_tokens), _finisher(ended, name))
+        crews.append(_crew(min(quota.concurrency, limits.concurrency), route, feed, ended, guard, rng))
+    await asyncio.gather(*crews)
+    if timer is not None:
+        timer.cancel()
+    ended.ended = loop.time()
+    return ended
+
+
+def simulated(services: dict[str, Service] | Service, rows: int, **options: object) -> Ended:
+    """`run` over simulated time."""
+    named = services if isinstance(services, dict) else {"m": services}
+    return simulate(run(named, rows, **options))  # type: ignore[arg-type]  # options are those of `run`
+
+
+def _shards(rows: int) -> Iterable[ShardWork]:
+    for number, first in enumerate(range(0, rows, SHARD_ROWS)):
+        size = min(SHARD_ROWS, rows - first)
+        yield ShardWork(Shard(number, "in.jsonl", first + 1, size, first), size)
+
+
+def _loader(model: str, estimated_tokens: int) -> Callable[[ShardWork], list[Request]]:
+    def load(item: ShardWork) -> list[Request]:
+        first = item.shard.first_row - 1
+        numbers = range(first, first + item.rows)
+        return [request(n, model=model, estimated_tokens=estimated_tokens) for n in numbers]
+
+    return load
+
+
+def _finisher(ended: Ended, model: str) -> Callable[[int], None]:
+    return lambda shard: ended.finished.append((model, shard))
+
+
+async def _crew(  # noqa: PLR0917 - the runner's own list
+    size: int, route: Route, feed: Feed, ended: Ended, guard: BudgetGuard, rng: random.Random
+) -> None:
+    loop = asyncio.get_running_loop()
+
+    async def work_next() -> bool:
+        if ended.stop.requested:
+            return False
+        if guard.limited and (reached := guard.reached()) is not None:
+            ended.stop.request(Interrupted(reached))
+            return False
+        row = await feed.take()
+        if row is None or ended.stop.requested:
+            return False
+        tokens = row.estimated_tokens + route.expected_completion
+        guard.reserve(tokens, 0.0)
+        try:
+            record = await work(route, row, around)
+        finally:
+            guard.release(tokens, 0.0)
+        if record is None:
+            return False
+        guard.spend(record)
+        ended.records.append(record)
+        feed.recorded(row)
+        return True
+
+    crew = Crew(size, work_next)
+    around = Surroundings(
+        stop=ended.stop,
+        observe=ended.observe,
+        now=loop.time,
+        clock=loop.time,
+        rng=rng,
+        on_idle=crew.row_waits,
+        on_busy=crew.row_returns,
+    )
+    try:
+        await crew.run()
+    finally:
+        await feed.close()
+
+
+def outcome_of(records: Sequence[Record]) -> dict[str, tuple[str, str | None, int]]:
+    """Status, error and attempts by row: what must not depend on order."""
+    return {r.row_id: (str(r.status), r.error_kind, r.attempts) for r in records}
