@@ -9,12 +9,16 @@ from typing import Any, TypeVar
 
 import click
 
+from qfbatch.checkpoint.layout import RunLayout
+from qfbatch.checkpoint.manifest import read_manifest
 from qfbatch.cli.talk import say
+from qfbatch.errors import UsageError
 from qfbatch.job.environment import environment
 from qfbatch.job.load import load_job
 from qfbatch.job.settings import Job
 
 Command = TypeVar("Command", bound=Callable[..., Any])
+INPUT_SUFFIXES = (".jsonl", ".ndjson", ".gz", ".zst", ".parquet", ".csv", ".txt")
 
 
 def job_argument(function: Command) -> Command:
@@ -37,8 +41,9 @@ def load(job_file: Path, overrides: Sequence[str], concurrency: int | None) -> t
 
     Raises:
         JobFileError: anything is wrong with the file or an override.
-        UsageError: `.env` cannot be read.
+        UsageError: the file is something else than a job file, or `.env` cannot be read.
     """
+    _refuse_other_files(job_file)
     environ = environment(Path.cwd(), os.environ)
     if concurrency is not None:
         overrides = [*overrides, f"limits.concurrency={concurrency}"]
@@ -46,3 +51,21 @@ def load(job_file: Path, overrides: Sequence[str], concurrency: int | None) -> t
     for warning in job.warnings:
         say(f"{job_file}: {warning}", level="warning")
     return job, environ
+
+
+def _refuse_other_files(path: Path) -> None:
+    """Tell what else may be named by mistake, before it is read as YAML.
+
+    Raises:
+        UsageError: it is input, or a run directory.
+    """
+    if path.is_file() and path.name.lower().endswith(INPUT_SUFFIXES):
+        raise UsageError(
+            f"{path}: this is input, not a job file", hint=f"Write a job file for it: qfbatch init {path}"
+        )
+    manifest = read_manifest(RunLayout(path)) if path.is_dir() else None
+    if manifest is not None:
+        raise UsageError(
+            f"{path}: this is a run directory, not a job file",
+            hint=f"Name the job file it was started with: {manifest.job.get('source')}",
+        )

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -22,11 +24,13 @@ from qfbatch.progress.survey import SurveyProgress
 from qfbatch.runner import RunResult, run_job
 from qfbatch.session import RunOptions
 
+RETRY_FAILED = "--retry-failed"
+
 
 @click.command("run")
 @job_argument
 @click.option("--fresh", is_flag=True, help="Start again; the run directory there is set aside, not deleted.")
-@click.option("--retry-failed", is_flag=True, help="Ask the failed rows of the run again.")
+@click.option(RETRY_FAILED, is_flag=True, help="Ask the failed rows of the run again.")
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Only the first N rows of the input.")
 @click.option(
     "--accept-input-change",
@@ -84,7 +88,8 @@ def command(
         environ=environ,
         observe=to_all(observers),
     )
-    _tell(job_file, job, result, limit)
+    line = _command_line(job_file, overrides, concurrency, retry_failed=retry_failed, limit=limit)
+    _tell(line, job, result, limit)
     if result.asked and result.reason is None and not quiet:
         print_report([open_run(str(job.output_path))])
     ctx.exit(result.exit_code)
@@ -98,16 +103,16 @@ def _observers(job: Job, *, quiet: bool, no_progress: bool, log_format: str) -> 
     return [*observers, LogLines(time.time, as_json=as_json, progress=not quiet)]
 
 
-def _tell(job_file: Path, job: Job, result: RunResult, limit: int | None) -> None:
-    """The end of the run in one or two sentences on stderr."""
+def _tell(command_line: list[str], job: Job, result: RunResult, limit: int | None) -> None:
+    """The end of the run on stderr: what is done, what is not, and the command that goes on."""
     counts = f"{result.succeeded} succeeded, {result.failed} failed"
     place = f"; answers are in {job.output_path}." if result.succeeded else "."
     if result.reason is not None:
-        say(f"stopped: {result.reason.message}", level="warning")
+        say(f"stopped: {result.reason.message}")
         say(f"{counts}, {result.left} left{place}")
         if result.reason.hint:
             say(result.reason.hint)
-        say(f"resume: qfbatch run {job_file}")
+        say(f"resume: {shlex.join(command_line)}")
         return
     if limit is not None:
         done = f"the first {limit} rows are done; in all {counts}{place}"
@@ -117,4 +122,24 @@ def _tell(job_file: Path, job: Job, result: RunResult, limit: int | None) -> Non
         done = f"complete: {counts}{place}"
     say(done if result.asked else f"{done} No call was made.")
     if result.failed:
-        say(f"failed rows can be asked again: qfbatch run {job_file} --retry-failed")
+        again = [argument for argument in command_line if argument != RETRY_FAILED]
+        say(f"failed rows can be asked again: {shlex.join([*again, RETRY_FAILED])}")
+
+
+def _command_line(
+    job_file: Path,
+    overrides: Sequence[str],
+    concurrency: int | None,
+    *,
+    retry_failed: bool,
+    limit: int | None,
+) -> list[str]:
+    """The command that goes on with this run: with the options that say what is run, without the others."""
+    line = ["qfbatch", "run", str(job_file)]
+    for override in overrides:
+        line += ["--set", override]
+    if concurrency is not None:
+        line += ["--concurrency", str(concurrency)]
+    if limit is not None:
+        line += ["--limit", str(limit)]
+    return [*line, RETRY_FAILED] if retry_failed else line

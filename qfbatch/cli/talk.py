@@ -1,4 +1,4 @@
-"""What commands say on stderr: text for people or, with `--log-format json`, objects like those of the log."""
+"""What commands say on stderr: text for people, or objects like the log's with `--log-format json`."""
 
 from __future__ import annotations
 

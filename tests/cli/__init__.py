@@ -1,0 +1,1 @@
+"""qfbatch from outside: commands, files and exit codes as users meet them."""
