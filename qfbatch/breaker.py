@@ -1,4 +1,4 @@
-"""When to stop a run in which nothing succeeds any more. Pure: it is told of outcomes and says a reason, or None.
+"""When to stop a run in which nothing succeeds any more. Pure: told of outcomes, it gives a reason or None.
 
 A service that is down, a network that is gone or a request that is wrong in every row would otherwise burn
 through the whole input. A row that fails among rows that succeed never trips it, nor does the slow last row.
@@ -12,6 +12,7 @@ from qfbatch.records import Action, ErrorKind, Failure
 
 ALIKE_ROWS = 100
 FAILED_ATTEMPTS = 32
+FAILING_ROWS = 16
 UNREACHABLE_S = 10.0
 
 
@@ -20,15 +21,17 @@ class BreakerPolicy:
     """When the breaker trips.
 
     Attributes:
-        alike_rows: so many rows in a row refused with the same code, and none answered between.
+        alike_rows: so many rows in a row failed with the same code, and none answered between.
         failed_attempts: so many transient failures in a row, and none answered between, ...
+        failing_rows: ... of so many rows: fewer may be a run's last ones, which the service cannot bear, ...
         quiet_s: ... over at least this long; a slow answer may still be on its way.
-        unreachable_s: ... or over this long, when not one of them reached the service.
+        unreachable_s: ... or of any rows over this long, when not one attempt reached the service.
         throttled_s: nothing but refusals by rate over this long.
     """
 
     alike_rows: int = ALIKE_ROWS
     failed_attempts: int = FAILED_ATTEMPTS
+    failing_rows: int = FAILING_ROWS
     quiet_s: float = 60.0
     unreachable_s: float = UNREACHABLE_S
     throttled_s: float = 900.0
@@ -47,6 +50,7 @@ class Breaker:
         self._alike: tuple[ErrorKind, int | None] | None = None
         self._alike_rows = 0
         self._attempts = 0
+        self._failing: set[str] = set()
         self._reached = False
         self._since = now
         self._throttled_since: float | None = None
@@ -58,8 +62,8 @@ class Breaker:
         self._reached = False
         self._throttled_since = None
 
-    def failed(self, failure: Failure, now: float) -> str | None:
-        """A call failed.
+    def failed(self, failure: Failure, now: float, row_id: str) -> str | None:
+        """A call for a row failed.
 
         Returns:
             Why the run should stop, as a clause; None to go on.
@@ -72,27 +76,37 @@ class Breaker:
             return None
         self._throttled_since = None
         if failure.action is Action.ROW:
-            return self._row_refused(failure)
+            self._reached = True
+            return self.row_failed(failure)
         if failure.action is Action.RETRY:
-            return self._attempt_failed(failure, now)
+            return self._attempt_failed(failure, now, row_id)
         return None
 
-    def _row_refused(self, failure: Failure) -> str | None:
-        self._reached = True
+    def row_failed(self, failure: Failure) -> str | None:
+        """A row failed for good, refused or out of attempts; `failed` says so itself of refused ones.
+
+        Returns:
+            Why the run should stop, as a clause; None to go on.
+        """
         alike = (failure.kind, failure.code)
         self._alike_rows = self._alike_rows + 1 if alike == self._alike else 1
         self._alike = alike
         if self._alike_rows < self._policy.alike_rows:
             return None
-        return f"{self._alike_rows} rows in a row were refused alike ({failure.message})"
+        return f"{self._alike_rows} rows in a row failed alike ({failure.message})"
 
-    def _attempt_failed(self, failure: Failure, now: float) -> str | None:
+    def _attempt_failed(self, failure: Failure, now: float, row_id: str) -> str | None:
         if self._attempts == 0:
             self._since = now
             self._reached = False
+            self._failing.clear()
         self._attempts += 1
+        if len(self._failing) < self._policy.failing_rows:
+            self._failing.add(row_id)
         self._reached = self._reached or failure.kind is not ErrorKind.CONNECTION
         if self._attempts < self._policy.failed_attempts:
+            return None
+        if self._reached and len(self._failing) < self._policy.failing_rows:
             return None
         quiet_s = now - self._since
         if quiet_s < (self._policy.quiet_s if self._reached else self._policy.unreachable_s):

@@ -30,9 +30,15 @@ class BudgetGuard:
         """Which limit leaves no room for another row, as a clause; None if there is room."""
         max_tokens, max_cost = self._budget.max_total_tokens, self._budget.max_cost
         if max_tokens is not None and self._tokens + self._reserved_tokens >= max_tokens:
-            return f"budget.max_total_tokens ({max_tokens}) is used up: {self._tokens:.0f} tokens"
+            return (
+                f"budget.max_total_tokens ({max_tokens}) is used up: {self._tokens:.0f} tokens spent, "
+                f"{self._reserved_tokens:.0f} expected of calls on their way"
+            )
         if max_cost is not None and self._cost + self._reserved_cost >= max_cost:
-            return f"budget.max_cost ({max_cost:g}) is used up: {self._cost:.4f}"
+            return (
+                f"budget.max_cost ({max_cost:g}) is used up: {self._cost:.4f} spent, "
+                f"{self._reserved_cost:.4f} expected of calls on their way"
+            )
         return None
 
     def reserve(self, tokens: float, cost: float) -> None:

@@ -1,4 +1,4 @@
-"""The lazy source of one model's rows: shard after shard is read, what is done is skipped, the rest handed out.
+"""The lazy source of one model's rows: shard after shard read, what is done is skipped, the rest handed on.
 
 One shard is read ahead while the current one is worked on. Shards stay open until their last row is recorded;
 a straggler holds its own shard open and nothing else, up to `OPEN_SHARDS` of them.
@@ -68,7 +68,8 @@ class Feed:
                     await self._closed_one.wait()
                 if self._ahead is None:
                     self._ahead = asyncio.create_task(self._load_next())
-                loaded = await self._ahead
+                # Shielded: a taker that is cancelled must not take the shard, read for all, down with it.
+                loaded = await asyncio.shield(self._ahead)
                 if loaded is None:
                     return None
                 self._ahead = asyncio.create_task(self._load_next())

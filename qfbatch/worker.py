@@ -107,6 +107,8 @@ async def work(route: Route, request: Request, around: Surroundings) -> Record |
             )
     except RunStopping:
         return None
+    if isinstance(outcome, Failure) and outcome.action is Action.RETRY:
+        life.gave_up(outcome)
     return life.record(outcome)
 
 
@@ -326,10 +328,16 @@ class _Life:
 
     def _count(self, failure: Failure, now: float) -> None:
         """Let the breaker know; it may end the run."""
-        reason = self.route.breaker.failed(failure, now)
+        reason = self.route.breaker.failed(failure, now, self.request.row_id)
         if reason is not None:
             self.around.stop.request(_nothing_succeeds(self.route, reason))
             raise RunStopping
+
+    def gave_up(self, failure: Failure) -> None:
+        """The row is out of attempts; when nothing but that happens, the run ends with this row recorded."""
+        reason = self.route.breaker.row_failed(failure)
+        if reason is not None:
+            self.around.stop.request(_nothing_succeeds(self.route, reason))
 
     async def _refresh(self, failure: Failure, sent: HttpCall | None) -> Failure | None:
         """What becomes of a call refused for stale credentials.

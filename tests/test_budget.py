@@ -1,0 +1,63 @@
+"""The job's own budget."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import msgspec
+
+from qfbatch.budget import BudgetGuard
+from qfbatch.job.settings import Budget
+from qfbatch.records import Record, Status
+
+RECORD = Record(
+    row_id="r", model="m", endpoint="e", shard=0, source_file="f", source_row=1, prompt="p",
+    status=Status.SUCCEEDED, attempts=1, started_at=0, finished_at=0, parameters="{}",
+    total_tokens=30, discarded_tokens=12, cost=0.5, currency="CNY",
+)  # fmt: skip
+
+
+def test_no_budget_lets_everything_pass() -> None:
+    """Without limits nothing is ever reached."""
+    guard = BudgetGuard(Budget(), spent_tokens=10**12, spent_cost=1e12)
+    assert (False, None) == (guard.limited, guard.reached())
+
+
+def test_dropped_answers_are_counted() -> None:
+    """Tokens of answers that were paid for and thrown away count like those kept."""
+    guard = BudgetGuard(Budget(max_total_tokens=42))
+    guard.spend(RECORD)
+    assert "budget.max_total_tokens (42) is used up: 42 tokens spent, 0 expected of calls on their way" == (
+        guard.reached()
+    )
+    assert BudgetGuard(Budget(max_total_tokens=43)).reached() is None
+
+
+def test_rows_on_their_way_are_counted_until_they_end() -> None:
+    """What is in flight counts at its expected size, and no longer once it ended."""
+    guard = BudgetGuard(Budget(max_total_tokens=100))
+    guard.reserve(60, 0.0)
+    assert guard.reached() is None
+    guard.reserve(60, 0.0)
+    assert guard.reached() is not None
+    guard.release(60, 0.0)
+    assert guard.reached() is None
+
+
+def test_cost_is_limited_over_all_sessions() -> None:
+    """What earlier sessions cost counts."""
+    guard = BudgetGuard(replace(Budget(), max_cost=2.0), spent_cost=1.0)
+    guard.spend(RECORD)
+    assert guard.reached() is None
+    guard.spend(RECORD)
+    assert (
+        "budget.max_cost (2) is used up: 2.0000 spent, 0.0000 expected of calls on their way"
+        == guard.reached()
+    )
+
+
+def test_record_without_cost_or_tokens_spends_nothing() -> None:
+    """A failed row without usage costs nothing."""
+    guard = BudgetGuard(Budget(max_total_tokens=1, max_cost=0.1))
+    guard.spend(msgspec.structs.replace(RECORD, total_tokens=None, discarded_tokens=0, cost=None))
+    assert guard.reached() is None

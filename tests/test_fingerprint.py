@@ -1,0 +1,75 @@
+"""What decides a run's results, and what only decides how they come about."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from qfbatch.fingerprint import differences, fingerprint
+from qfbatch.job.settings import Budget, InputSettings, Job, ModelSettings, ServiceSettings
+from qfbatch.limits.quota import Quota
+from qfbatch.pricing import Price
+from qfbatch.retry import RetryPolicy
+
+JOB = Job(
+    name="j",
+    source=Path("j.yaml"),
+    input=InputSettings(paths=("a.jsonl",), prompt="prompt"),
+    service=ServiceSettings(),
+    models=(ModelSettings("m", "ep", {"temperature": 0.8, "stream": False}),),
+    retry=RetryPolicy(),
+    limits=Quota(),
+    budget=Budget(),
+    output_path=Path("runs/j"),
+)
+MODEL = JOB.models[0]
+
+
+@pytest.mark.parametrize(
+    ("changed", "lines"),
+    [
+        (replace(JOB, input=replace(JOB.input, prompt="q")), ["input.prompt: was 'prompt', is 'q'"]),
+        (
+            replace(JOB, input=replace(JOB.input, prompt=None, template="{q}")),
+            ["input.prompt: was 'prompt', is not set", "input.template: was not set, is '{q}'"],
+        ),
+        (replace(JOB, input=replace(JOB.input, id="id")), ["input.id: was not set, is 'id'"]),
+        (
+            replace(JOB, models=(replace(MODEL, endpoint="other"),)),
+            ["models.m.endpoint: was 'ep', is 'other'"],
+        ),
+        (
+            replace(
+                JOB, models=(replace(MODEL, parameters={"temperature": 0.5, "top_k": 3, "stream": False}),)
+            ),
+            [
+                "models.m.parameters.temperature: was 0.8, is 0.5",
+                "models.m.parameters.top_k: was not set, is 3",
+            ],
+        ),
+        (replace(JOB, service=ServiceSettings(api="openai")), ["models.m.api: was 'qianfan', is 'openai'"]),
+    ],
+)
+def test_what_decides_results_is_named_field_by_field(changed: Job, lines: list[str]) -> None:
+    """A change of what decides results is refused by the name of the field."""
+    assert lines == differences(fingerprint(JOB), fingerprint(changed))
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        replace(JOB, retry=RetryPolicy(retry_count=9, request_timeout_s=1)),
+        replace(JOB, limits=Quota(concurrency=1, qps=1)),
+        replace(JOB, budget=Budget(max_cost=1)),
+        replace(JOB, models=(replace(MODEL, price=Price(1, 1), quota=Quota(rpm=5)),)),
+        replace(JOB, service=replace(JOB.service, base_url="http://localhost", auth="none")),
+        replace(JOB, models=(MODEL, ModelSettings("another", "ep2"))),
+        replace(JOB, models=(replace(MODEL, parameters={"stream": False, "temperature": 0.8}),)),
+        replace(JOB, input=replace(JOB.input, paths=("b.jsonl",), shard_rows=7)),
+    ],
+)
+def test_what_decides_only_how_may_change(changed: Job) -> None:
+    """Limits, retries, prices, addresses, further models and the order of parameters are free to change."""
+    assert [] == differences(fingerprint(JOB), fingerprint(changed))
