@@ -6,7 +6,7 @@ QFBATCH := $(BIN)/qfbatch
 JOB    ?= jobs/eval.yaml
 
 .DEFAULT_GOAL := help
-.PHONY: help run report test lint format clean
+.PHONY: help run report test test-kill lint format clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -33,6 +33,9 @@ report: $(VENV)/.local ## token costs and quality of the run of jobs/eval.yaml (
 test: $(VENV)/.dev ## all tests
 	@$(QFBATCH) serve --fetch-model
 	@$(BIN)/python -m pytest -n 2 --dist loadgroup
+
+test-kill: $(VENV)/.dev ## kill runs at random moments, many seeds (SEEDS=25): nothing lost, doubled, little paid twice
+	@cd tests && $(abspath $(BIN))/python -m kill.campaign --seeds $(or $(SEEDS),25)
 
 lint: $(VENV)/.dev ## ruff and mypy
 	@$(BIN)/ruff check .
