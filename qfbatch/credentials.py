@@ -225,13 +225,12 @@ class OAuth:
         """
         if self._fetches != after and self._failure is not None:
             raise TransportError(self._failure)
+        self._failure = None
         try:
             await self._ask()
         except TransportError as error:
             self._failure = error.failure
             raise
-        else:
-            self._failure = None
         finally:
             self._fetches += 1
 
