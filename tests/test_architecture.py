@@ -55,12 +55,15 @@ FLOORS: dict[int, tuple[str, ...]] = {
         "feed",
         "loading",
         "planning",
+        "rehoming",
         "render.plan_text",  # shows a plan, which is a value of this floor
+        "resuming",
         "runner",
         "server",
         "session",
         "signals",
         "stopping",
+        "surveying",
         "worker",
     ),
     # Front: what is called from outside.
@@ -75,6 +78,7 @@ THIRD_PARTY: dict[str, tuple[str, ...]] = {
         "checkpoint.results",  # opens a run's parts and journals as one lazy frame
         "cli.export",  # streams that frame into a file
         "planning",  # what the rows already answered tell of the others
+        "rehoming",  # a run's answers, looked up by what was asked
         "summary",
     ),
     "pyarrow": (
@@ -83,6 +87,7 @@ THIRD_PARTY: dict[str, tuple[str, ...]] = {
         "reader.arrow_values",
         "reader.duplicates",  # ids held in bounded memory
         "reader.parquet",
+        "rehoming",  # moves rows from old parts into new ones
         "schema",
     ),
     "pydantic": ("job.document", "job.load", "job.messages"),

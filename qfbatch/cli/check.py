@@ -14,10 +14,9 @@ from qfbatch.cli.job_options import job_argument, load
 from qfbatch.connecting import service_address
 from qfbatch.errors import ServiceRefused
 from qfbatch.eventloop import new_event_loop
-from qfbatch.job.settings import Job
 from qfbatch.progress.events import Surveyed
 from qfbatch.progress.survey import SurveyProgress
-from qfbatch.records import Failure, Survey
+from qfbatch.records import ErrorKind, Failure, Survey
 from qfbatch.render import numbers
 from qfbatch.surveying import survey_input
 
@@ -32,7 +31,7 @@ def command(job_file: Path, overrides: tuple[str, ...], concurrency: int | None,
     states, and what the first answer was. These calls are paid for like any other; --offline makes none.
     """
     job, environ = load(job_file, overrides, concurrency)
-    click.echo(f"job file     ok: {job_file}, {len(job.models)} models")
+    click.echo(f"job file     ok: {job_file}, {_things(len(job.models), 'model')}")
     shown = SurveyProgress()
     survey = survey_input(job, lambda done, total: shown(Surveyed(done, total)))
     click.echo(f"input        ok: {_input(survey)}")
@@ -44,13 +43,13 @@ def command(job_file: Path, overrides: tuple[str, ...], concurrency: int | None,
         )
     for check in checks:
         click.echo(_text(check))
-    _refuse(job, checks)
+    _refuse(base_url, checks)
 
 
 def _input(survey: Survey) -> str:
     return (
-        f"{numbers.count(survey.rows)} rows in {numbers.count(len(survey.files))} files, "
-        f"{numbers.count(survey.estimated_prompt_tokens)} prompt tokens estimated"
+        f"{_things(survey.rows, 'row')} in {_things(len(survey.files), 'file')}, "
+        f"{_things(survey.estimated_prompt_tokens, 'prompt token')} estimated"
     )
 
 
@@ -83,10 +82,45 @@ def _limits(requests: float | None, tokens: float | None) -> str:
     return ", ".join(parts)
 
 
-def _refuse(job: Job, checks: Sequence[ModelCheck]) -> None:
-    failed = [check.model for check in checks if isinstance(check.outcome, Failure)]
+_BUSY = "The service is there, but busy or failing: try again later."
+_THIS_ROW = (
+    "The service refuses the first row as it stands: correct the row or the parameters. "
+    "A run would record such rows as failed and go on."
+)
+_ADDRESS = "check service.base_url (or QIANFAN_BASE_URL), the network and the proxy settings."
+_NEXT_STEPS = {
+    ErrorKind.CONNECTION: f"Nothing answers at {{address}}: {_ADDRESS}",
+    ErrorKind.TIMEOUT: f"No answer in time from {{address}}: raise retry.request_timeout, or {_ADDRESS}",
+    ErrorKind.BAD_ANSWER: f"What answers at {{address}} is no such service: {_ADDRESS}",
+    ErrorKind.CREDENTIALS: "Check the keys in the environment or .env: {credentials}.",
+    ErrorKind.PERMISSION: "Publish the service, or ask for permission to use it: {credentials}.",
+    ErrorKind.NOT_FOUND: "Check the model's `endpoint`: it is the last part of the service's URL.",
+    ErrorKind.QUOTA: "Wait for the quota to be renewed, or pay the account.",
+    ErrorKind.RATE_LIMITED: _BUSY,
+    ErrorKind.SERVER: _BUSY,
+    ErrorKind.INVALID_REQUEST: _THIS_ROW,
+    ErrorKind.TOO_LONG: _THIS_ROW,
+    ErrorKind.UNSAFE: _THIS_ROW,
+}
+
+
+def _refuse(base_url: str, checks: Sequence[ModelCheck]) -> None:
+    """End with what is to be done about the models that did not answer, each step said once.
+
+    Raises:
+        ServiceRefused: there are such models.
+    """
+    failed = [check for check in checks if isinstance(check.outcome, Failure)]
+    steps: dict[str, None] = {}
+    for check in failed:
+        assert isinstance(check.outcome, Failure)  # noqa: S101 - chosen so just above
+        step = _NEXT_STEPS.get(check.outcome.kind, "Look the code up in the service's documentation.")
+        steps[step.format(address=base_url, credentials=check.credentials)] = None
     if failed:
         raise ServiceRefused(
-            f"no answer from {', '.join(failed)}.",
-            hint=f"Check the endpoint names, the keys and {job.service.base_url}, then check again.",
+            f"no answer from {', '.join(check.model for check in failed)}.", hint="\n".join(steps)
         )
+
+
+def _things(number: int, name: str) -> str:
+    return f"{numbers.count(number)} {name if number == 1 else name + 's'}"

@@ -45,6 +45,10 @@ class Desk:
     server: ScriptedServer
     environ: dict[str, str] = field(default_factory=lambda: dict(OAUTH))
 
+    def at(self, path: Path) -> Desk:
+        """The same user in another folder."""
+        return Desk(path, self.server, self.environ)
+
     def rows(self, rows: int | Sequence[Any], name: str = "rows.jsonl") -> Path:
         """Write input: so many plain rows, or these prompts, or these objects."""
         if isinstance(rows, int):

@@ -100,7 +100,7 @@ def test_all_problems_of_a_job_file_at_once(desk: Desk) -> None:
         ("error", "job.yaml"),
         ("line 2", "input"),
         ("line 2", "input"),
-        ("line 4", "models.m.parameters.top_p"),
+        ("line 4", "models[0].parameters.top_p"),
         ("line 5", "limits.qps"),
     ]
 

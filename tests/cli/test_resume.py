@@ -131,7 +131,7 @@ def test_the_budget_stops_and_a_larger_one_resumes(desk: Desk) -> None:
     done = desk.process("run", "job.yaml", "--set", "limits.adaptive=false")
     assert (done.code, done.out) == (6, "")
     assert done.err.endswith("resume: qfbatch run job.yaml --set limits.adaptive=false\n")
-    assert "budget.max_total_tokens (30) is used up" in done.err
+    assert "stopped: budget.max_total_tokens (30) " in done.err
     assert "Raise the budget" in done.err
     assert 0 < len(desk.server.calls(endpoint)) < 20
     assert desk.type("run", "job.yaml").code == 6

@@ -1,0 +1,183 @@
+"""`plan`, `check`, `report` and `export`: what they say of a run that is new, begun, complete or refused."""
+
+from __future__ import annotations
+
+import json
+import socket
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from cli.desk import OAUTH, Desk
+
+ROOT = Path(__file__).resolve().parents[2]
+PRICE = {"prompt_per_1k": 1000, "completion_per_1k": 1000, "currency": "CNY"}
+
+
+def plan(desk: Desk, *options: str) -> dict[str, Any]:
+    """The plan of `job.yaml`, from its JSON."""
+    done = desk.type("plan", "job.yaml", "--format", "json", *options)
+    assert (done.code, done.err) == (0, "")
+    found: dict[str, Any] = json.loads(done.out)
+    return found
+
+
+def test_plan_of_a_new_job(desk: Desk) -> None:
+    """A plan of a new job counts rows, shards and tokens, names the limit that binds, and touches nothing."""
+    desk.rows(25)
+    endpoint = desk.job(
+        input={"path": "rows.jsonl", "id": "id", "prompt": "prompt", "shard_rows": 10}, limits={"qps": 5}
+    )
+    found = plan(desk)
+    assert {key: found[key] for key in ("name", "directory", "files", "shards", "rows", "stands")} == {
+        "name": "desk",
+        "directory": "runs/desk",
+        "files": 1,
+        "shards": 3,
+        "rows": 25,
+        "stands": "new",
+    }
+    assert (found["binding"], found["time_s"]) == ("the run's qps (5)", 5.0)
+    (model,) = found["models"]
+    assert (model["endpoint"], model["done"], model["left"], model["basis"]) == (endpoint, 0, 25, "assumed")
+    assert not (desk.path / "runs").exists()
+    assert desk.server.calls(endpoint) == {}
+
+
+def test_plan_of_a_run_in_parts(desk: Desk) -> None:
+    """A plan follows the run: what is done and left, with tokens and costs as seen, down to nothing."""
+    desk.rows(["a b c d"] * 10)
+    desk.job(models=[{"name": "m", "endpoint": desk.server.endpoint("echo"), "price": PRICE}])
+    assert desk.type("run", "job.yaml", "--limit", "4").code == 0
+    found = plan(desk)
+    (model,) = found["models"]
+    assert found["stands"] == "resumes"
+    assert [model[key] for key in ("done", "left", "completion_tokens", "basis")] == [4, 6, 24, "seen"]
+    assert model["cost"] == pytest.approx(model["prompt_tokens"] + 24)
+    assert desk.type("run", "job.yaml").code == 0
+    (model,) = plan(desk)["models"]
+    assert [model[key] for key in ("done", "left", "prompt_tokens", "completion_tokens")] == [10, 0, 0, 0]
+    assert "nothing is left to do" in desk.type("plan", "job.yaml").out
+
+
+def test_plan_in_words(desk: Desk) -> None:
+    """The text of a plan names size, place and state first, and has lines that fit a terminal."""
+    desk.rows(1)
+    desk.job()
+    done = desk.process("plan", "job.yaml")
+    assert (done.code, done.err) == (0, "")
+    assert done.out.startswith("desk: ")
+    assert "\nrun directory: runs/desk: new\n" in done.out
+    assert max(map(len, done.out.splitlines())) <= 100
+
+
+def test_check(keyed_desk: Desk) -> None:
+    """A check asks each model the first row once and shows credentials, answer and limits."""
+    keyed_desk.rows(["What now?", "never asked"])
+    endpoint = keyed_desk.job(endpoint="echo,rpm=600")
+    done = keyed_desk.process("check", "job.yaml")
+    assert (done.code, done.err) == (0, "")
+    assert "job file     ok: job.yaml, 1 model\n" in done.out
+    assert "input        ok: 2 rows in 1 file, " in done.out
+    assert "credentials  OAuth keys from QIANFAN_AK and QIANFAN_SK" in done.out
+    assert "answer       What now?" in done.out
+    assert "limits       600 calls a minute" in done.out
+    assert keyed_desk.server.calls(endpoint) == {"What now?": (1, 1)}
+    assert OAUTH["QIANFAN_SK"] not in done.out + done.err
+    assert not (keyed_desk.path / "runs").exists()
+
+
+def test_check_offline(desk: Desk) -> None:
+    """`check --offline` needs no credentials and makes no call."""
+    desk.rows(2)
+    endpoint = desk.job()
+    desk.environ = {}
+    done = desk.type("check", "job.yaml", "--offline")
+    assert (done.code, done.err) == (0, "")
+    assert desk.server.calls(endpoint) == {}
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "words", "step"),
+    [
+        ("no_such_endpoint", "not_found 336005", "endpoint"),
+        ("echo,fault=17", "quota 17", "quota"),
+        ("echo,fault=503", "server 503", "later"),
+        ("echo,fault=html", "bad_answer", "service.base_url"),
+        ("echo,fault=336003", "invalid_request 336003", "first row"),
+    ],
+)
+def test_check_that_fails(desk: Desk, endpoint: str, words: str, step: str) -> None:
+    """A model that does not answer ends the check with 5 and the step that fits; others are asked."""
+    desk.rows(1)
+    good, bad = desk.server.endpoint("echo"), desk.server.endpoint(endpoint)
+    desk.job(models=[{"name": "bad", "endpoint": bad}, {"name": "good", "endpoint": good}])
+    done = desk.type("check", "job.yaml")
+    assert done.code == 5
+    assert words in done.out
+    assert done.err.startswith("error: no answer from bad.\n")
+    assert step in done.err
+    assert desk.server.calls(good) == {"prompt number 0": (1, 1)}
+
+
+def test_check_where_nothing_listens(desk: Desk) -> None:
+    """Without a server the check says that nothing answers, and where it looked."""
+    desk.rows(1)
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        address = f"http://127.0.0.1:{sock.getsockname()[1]}"
+        desk.job(service={"base_url": address, "auth": "none"})
+        done = desk.type("check", "job.yaml")
+    assert done.code == 5
+    assert f"Nothing answers at {address}" in done.err
+    assert "service.base_url" in done.err
+
+
+def test_report_by_job_file_and_run_directory(desk: Desk) -> None:
+    """A report is the same by job file and by run directory, complete or not, and in every format."""
+    desk.rows(4)
+    desk.job()
+    assert desk.type("run", "job.yaml", "--limit", "3").code == 0
+    by_job, by_folder = desk.process("report", "job.yaml"), desk.process("report", "runs/desk")
+    assert (by_job.code, by_job.out, by_job.err) == (0, by_folder.out, "")
+    assert "PARTIAL: 3 of 4 rows have ended." in by_job.out
+    report = json.loads(desk.type("report", "runs/desk", "--format", "json").out)
+    assert report["runs"][0]["summary"]["models"][0]["succeeded"] == 3
+    for form in ("csv", "markdown"):
+        assert "even" in desk.type("report", "runs/desk", "--by", "topic", "--format", form).out
+
+
+@pytest.mark.parametrize("form", ["jsonl", "csv", "parquet"])
+def test_export(desk: Desk, form: str) -> None:
+    """An export holds every row with its input columns, answered or not, in each format."""
+    desk.rows(["good", "{{fault: 336003}}", "六 七"])
+    desk.job()
+    assert desk.type("run", "job.yaml").code == 1
+    done = desk.type("export", "runs/desk", f"out.{form}")
+    assert (done.code, done.out, done.err) == (0, "", f"3 rows to out.{form}\n")
+    path = desk.path / f"out.{form}"
+    if form == "jsonl":
+        frame = pl.read_ndjson(path)
+    else:
+        frame = pl.read_csv(path) if form == "csv" else pl.read_parquet(path)
+    assert frame.select("row_id", "status", "result", "input_topic").rows() == [
+        ("r0", "succeeded", "good", "even"),
+        ("r1", "failed", None, "odd"),
+        ("r2", "succeeded", "六 七", "even"),
+    ]
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "jobs").glob("*.yaml")), ids=lambda path: path.stem)
+def test_the_job_files_that_come_along(desk: Desk, tmp_path: Path, path: Path) -> None:
+    """Every job file in jobs/ loads without a warning, its input is right, and it can be planned."""
+    desk.environ = {}
+    offline = desk.at(ROOT).type("check", f"jobs/{path.name}", "--offline")
+    assert (offline.code, offline.err) == (0, "")
+    elsewhere = ["--set", f"output.path={tmp_path / 'run'}"]
+    done = desk.at(ROOT).type("plan", f"jobs/{path.name}", "--format", "json", *elsewhere)
+    assert (done.code, done.err) == (0, "")
+    found = json.loads(done.out)
+    assert (found["name"], found["stands"]) == (path.stem, "new")
+    assert all(model["left"] == found["rows"] > 0 for model in found["models"])

@@ -1,0 +1,102 @@
+"""At a terminal: a bar instead of log lines, and Ctrl-C."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import pty
+import re
+import select
+import subprocess
+import termios
+import time
+from collections.abc import Callable
+
+import pytest
+
+from cli.desk import Desk
+
+
+def _at_terminal(
+    desk: Desk, *arguments: str, until: Callable[[], bool] | None = None, key: bytes = b"\x03"
+) -> tuple[int, str]:
+    """Run a command with a terminal as stdin and stderr; type `key` once `until` holds.
+
+    Returns:
+        Exit code and all that the terminal showed.
+    """
+    master, slave = pty.openpty()
+    termios.tcsetwinsize(slave, (40, 100))
+    with subprocess.Popen(
+        desk.command(*arguments),
+        cwd=desk.path,
+        env={**desk.environment(), "TERM": "xterm", "COLUMNS": "100"},
+        stdin=slave,
+        stdout=slave,
+        stderr=slave,
+        start_new_session=True,
+        preexec_fn=_take_terminal,  # noqa: PLW1509 - one ioctl, and this process has no threads
+    ) as process:
+        os.close(slave)
+        shown = bytearray()
+        deadline = time.monotonic() + 40
+        while time.monotonic() < deadline:
+            if until is not None and until():
+                os.write(master, key)
+                until = None
+            if not select.select([master], [], [], 0.05)[0]:
+                continue
+            try:
+                shown += os.read(master, 65536)
+            except OSError:  # all ends of the terminal are closed
+                break
+        else:
+            process.kill()
+        code = process.wait()
+    os.close(master)
+    return code, shown.decode()
+
+
+def _take_terminal() -> None:
+    """Make stdin the terminal of the new session, so that Ctrl-C becomes SIGINT."""
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+
+
+def test_a_bar_at_a_terminal(desk: Desk) -> None:
+    """At a terminal there is a progress bar, then the report and the last word, and no log lines."""
+    desk.rows(40)
+    desk.job(endpoint="echo,delay=0.1", limits={"concurrency": 3})
+    code, shown = _at_terminal(desk, "run", "job.yaml")
+    assert code == 0, shown
+    assert "\r" in shown
+    assert "/40" in shown
+    assert "complete: 40 succeeded, 0 failed; answers are in runs/desk." in shown
+    assert not re.search(r"\d\d:\d\d:\d\d run ", shown)
+    assert "Traceback" not in shown
+
+
+@pytest.mark.parametrize("options", [(), ("--no-progress",)])
+def test_ctrl_c(desk: Desk, options: tuple[str, ...]) -> None:
+    """Ctrl-C lets calls on their way finish and says how to go on; nothing is paid twice."""
+    desk.rows(80)
+    endpoint = desk.job(endpoint="echo,delay=0.1", limits={"concurrency": 3})
+    code, shown = _at_terminal(
+        desk, "run", "job.yaml", *options, until=lambda: len(desk.server.calls(endpoint)) >= 6
+    )
+    assert code == 130, shown
+    assert "resume: qfbatch run job.yaml" in shown
+    assert "Traceback" not in shown
+    assert desk.type("run", "job.yaml", "--limit", "30").code == 0
+    assert set(desk.server.calls(endpoint).values()) == {(1, 1)}
+
+
+def test_no_color(desk: Desk) -> None:
+    """With NO_COLOR a report at a terminal has no escape sequence."""
+    desk.rows(2)
+    desk.job()
+    assert desk.type("run", "job.yaml").code == 0
+    desk.environ["NO_COLOR"] = "1"
+    code, shown = _at_terminal(desk, "report", "job.yaml")
+    assert code == 0
+    assert "Complete: 2 of 2 rows have ended." in shown
+    assert "\x1b" not in shown
