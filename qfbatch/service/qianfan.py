@@ -10,11 +10,12 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Mapping
-from typing import Any
+from functools import lru_cache
+from typing import Annotated, Any
 from urllib.parse import quote
 
 import msgspec
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from qfbatch.records import Action, Completion, ErrorKind, Failure, Usage, UsageSource
 from qfbatch.service.dialect import Call, Header, RateSignals
@@ -99,8 +100,62 @@ class _Body(Struct, gc=False):
     message: Any = None
 
 
+class _RegularUsage(Struct, frozen=True, gc=False):
+    prompt_tokens: Annotated[int, Meta(ge=0, le=MAX_TOKENS)]
+    completion_tokens: Annotated[int, Meta(ge=0, le=MAX_TOKENS)]
+    total_tokens: Annotated[int, Meta(ge=0, le=MAX_TOKENS)]
+
+
+class _RegularAnswer(Struct, frozen=True, gc=False):
+    """A whole answer in which everything has its documented type, which is nearly every one.
+
+    Reading it takes a third of the time of looking at a `_Body` field by field; whatever does not fit, errors
+    included, is read as a `_Body`.
+    """
+
+    result: str
+    id: str | None = None
+    object: str | None = None
+    created: Annotated[int, Meta(ge=0, le=MAX_CREATED)] | None = None
+    is_safe: bool | Annotated[int, Meta(ge=0, le=1)] | None = None
+    is_truncated: bool | None = None
+    need_clear_history: bool | None = None
+    ban_round: Annotated[int, Meta(ge=-(2**31), lt=2**31)] | None = None
+    finish_reason: str | None = None
+    usage: _RegularUsage | None = None
+    error_code: None = None
+
+
 _encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder(_Body)
+_regular_decoder = msgspec.json.Decoder(_RegularAnswer)
+_HEADERS = {"Content-Type": "application/json"}
+
+
+@lru_cache(maxsize=256)
+def _path(endpoint: str) -> str:
+    return PATH + quote(endpoint, safe="")
+
+
+def _regular(data: bytes) -> Completion | None:
+    """The answer, if it is a regular one."""
+    try:
+        answer = _regular_decoder.decode(data)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+    usage, is_safe = answer.usage, answer.is_safe
+    return Completion(
+        answer.result,
+        None if usage is None else Usage(usage.prompt_tokens, usage.completion_tokens, usage.total_tokens),
+        None if is_safe is None else bool(is_safe),
+        answer.need_clear_history,
+        answer.is_truncated,
+        answer.ban_round,
+        answer.finish_reason,
+        answer.id,
+        answer.object,
+        answer.created,
+    )
 
 
 def _parse(data: bytes) -> _Body | None:
@@ -120,14 +175,16 @@ class QianfanV1:
     def encode(self, endpoint: str, prompt: str, parameters: Mapping[str, Any]) -> Call:
         """The call that asks `endpoint` to complete `prompt`; `parameters` are body fields."""
         return Call(
-            path=PATH + quote(endpoint, safe=""),
-            headers={"Content-Type": "application/json"},
+            path=_path(endpoint),
+            headers=_HEADERS,
             body=_encoder.encode({"prompt": prompt, **parameters}),
             stream=parameters.get("stream") is True,
         )
 
     def decode(self, status: int, header: Header, body: bytes, *, now: float) -> Completion | Failure:
         """The outcome of a call answered as a whole; see `Dialect.decode`."""
+        if status == HTTP_OK and (regular := _regular(body)) is not None:
+            return regular
         answer = _parse(body)
         if answer is None:
             if status != HTTP_OK:
