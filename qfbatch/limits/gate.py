@@ -18,7 +18,9 @@ from qfbatch.service.dialect import RateSignals
 MINUTE_S = 60.0
 MAX_PAUSE_S = 60.0  # one refusal never stalls everything for minutes, whatever it asks for
 FIRST_PAUSE_S = 0.5  # without Retry-After; doubles with every episode until something succeeds
-RAMP_S = 1.0  # after a pause the calls that may be in flight start over this long, not all at once
+LONGEST_OWN_PAUSE_S = 8.0  # then: a window that opens again is not slept through
+FIRST_OVERLOAD_PAUSE_S = 0.1  # the same when fewer at once will help: what is in flight goes on meanwhile
+RAMP_S = 1.0  # after a pause calls start over this long (or as fast as lately), not all at once
 LEARNED = "learned"  # name of a request rate that nobody stated: it comes from refusals alone
 
 
@@ -114,7 +116,7 @@ class Gate:
 
     def succeeded(self, *, started: float, now: float) -> None:
         """A call that started at `started` was answered."""
-        self._concurrency.succeeded()
+        self._concurrency.succeeded(now)
         unanswered = self._unanswered
         while unanswered and unanswered[0] < started:
             unanswered.popleft()
@@ -169,10 +171,12 @@ class Gate:
         if retry_after_s is None:
             if known:
                 return 0.0
-            retry_after_s = FIRST_PAUSE_S * 2.0 ** (len(self._unanswered) - 1)
+            first_s = FIRST_OVERLOAD_PAUSE_S if overloaded else FIRST_PAUSE_S
+            retry_after_s = min(first_s * 2.0 ** (len(self._unanswered) - 1), LONGEST_OWN_PAUSE_S)
         pause_s = min(retry_after_s * (1.0 + 0.1 * uniform), MAX_PAUSE_S)
         self._paused_until = max(self._paused_until, now + pause_s)
-        self._ramp = Rate(self._concurrency.limit / RAMP_S, self._paused_until)
+        lately = self._accepted.per_second(now)[0] if self._adaptive else 0.0
+        self._ramp = Rate(max(lately, self._concurrency.limit / RAMP_S), self._paused_until)
         return 0.0 if known else pause_s
 
     def heed(self, signals: RateSignals, now: float) -> None:
