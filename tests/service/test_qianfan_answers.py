@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qfbatch.records import Action, Completion, ErrorKind, Failure, Usage, UsageSource
+from qfbatch.service import qianfan
 from qfbatch.service.dialect import RateSignals
 from qfbatch.service.dialects import DIALECTS, dialect_named
 from qfbatch.service.qianfan import MAX_CREATED, MAX_TOKENS, PATH, QianfanV1
@@ -316,3 +317,21 @@ def test_nonsense_in_a_rate_header_says_nothing(value: str) -> None:
 def test_without_rate_headers_there_is_no_signal() -> None:
     """The common case is told apart from headers that say zero."""
     assert DIALECT.rate_signals(NO_HEADERS.get) is None
+
+
+PLAIN: st.SearchStrategy[Any] = st.sampled_from(
+    [None, True, False, 0, 1, 2, -1, 1.0, 3.0, 2**31, 2**63, "", "x", "1", {}, []]
+)
+USAGES = (
+    st.dictionaries(st.sampled_from(["prompt_tokens", "completion_tokens", "total_tokens"]), PLAIN) | PLAIN
+)
+
+
+@given(st.dictionaries(st.sampled_from([name for name in FIELDS if name != "usage"]), PLAIN), USAGES)
+def test_the_short_way_means_the_same(fields: dict[str, Any], usage: object) -> None:
+    """A regular answer read as typed values is what reading it field by field makes of it."""
+    body = json.dumps({"result": "x", "usage": usage, **fields}).encode()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(qianfan, "_regular", lambda data: None)
+        expected = repr(decode(body))  # tells True from 1, which compare equal
+    assert repr(decode(body)) == expected
