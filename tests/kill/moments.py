@@ -1,6 +1,6 @@
 """When a session is killed: seeded, and spread over the whole life of a run.
 
-A moment is told by what the run has come to, not by the clock alone, so that it means the same on a slow machine.
+A moment is told by what the run has come to, not by the clock alone: so it means the same on a slow machine.
 """
 
 from __future__ import annotations

@@ -19,6 +19,8 @@ from .sessions import run
 from .verdict import final_rows
 from .workload import Workload
 
+pytestmark = pytest.mark.slow
+
 WORKLOAD = Workload(rows=240, shard_rows=40)
 JOURNAL = ["journal.created:2", "journal.before-write:3", "journal.after-write:2", "journal.after-sync:3"]
 PART = [
@@ -49,14 +51,14 @@ def complete_and_judge(campaign: Campaign) -> None:
 
 @pytest.mark.parametrize("points", [JOURNAL, PART], ids=["journal", "part"])
 def test_killed_while_rows_are_written(points: list[str], tmp_path: Path) -> None:
-    """Killed at each point of a commit or a merge in one run, nothing is lost, doubled or paid beyond the bound."""
+    """Killed at each point of a commit or merge, nothing is lost, doubled or paid beyond the bound."""
     with under_fire(WORKLOAD, tmp_path) as campaign:
         strike_at_each(campaign, points)
         complete_and_judge(campaign)
 
 
 def test_killed_while_the_manifest_is_written(tmp_path: Path) -> None:
-    """Killed while the manifest is born, while a session enters itself and while it signs off, the run goes on."""
+    """Killed while a session writes its first, its entry or its exit into the manifest, the run goes on."""
     with under_fire(WORKLOAD, tmp_path) as campaign:
         strike_at_each(campaign, MANIFEST)
         strike_at_each(campaign, [f"{point}:2" for point in MANIFEST], "--limit", "30")
@@ -64,7 +66,7 @@ def test_killed_while_the_manifest_is_written(tmp_path: Path) -> None:
 
 
 def test_killed_while_recovering(tmp_path: Path) -> None:
-    """Killed in the middle of a write, then at each step of the repair, the next session repairs and completes."""
+    """Killed in a write, then at each step of its repair, the next session repairs and completes."""
     with under_fire(WORKLOAD, tmp_path) as campaign:
         strike_at_each(campaign, ["journal.half-write:5", *RECOVERY])
         flip_bit(largest_journal(campaign.run))
@@ -77,7 +79,7 @@ def test_killed_while_recovering(tmp_path: Path) -> None:
 
 
 def test_killed_while_a_changed_input_is_accepted(tmp_path: Path) -> None:
-    """Killed at each step of moving answers to where their rows now stand, no answer is lost or paid again."""
+    """Killed at each step of moving answers to their rows' new places, none is lost or paid again."""
     ledger_file = tmp_path / "paid.jsonl"
     before = Workload(rows=60, shard_rows=20, kinds=())
     with ScriptedServer(ledger=ledger_file) as server:

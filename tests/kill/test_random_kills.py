@@ -10,6 +10,8 @@ import pytest
 from .campaign import WHOLE, Stages, fight, under_fire
 from .workload import Workload
 
+pytestmark = pytest.mark.slow
+
 KINDS = ("slow", "retried", "broken", "refused")
 
 

@@ -25,7 +25,7 @@ Key = tuple[str, str]  # model and row_id
 Answers = dict[Key, str | None]
 
 
-class Damage(AssertionError):
+class DamageError(AssertionError):
     """The run directory says something that no run may leave behind."""
 
 
@@ -37,7 +37,7 @@ def closed_rows(run: Path) -> pl.DataFrame:
     )
     doubled = frame.height - frame.select(KEY).unique().height
     if doubled:
-        raise Damage(f"{doubled} rows stand twice in results/")
+        raise DamageError(f"{doubled} rows stand twice in results/")
     return frame
 
 
@@ -46,7 +46,7 @@ def committed_rows(run: Path) -> pl.DataFrame:
     closed_rows(run)
     frame = scan_results(RunLayout(run)).collect()
     if frame.height != frame.select(KEY).unique().height:
-        raise Damage("scan_results has a row twice")
+        raise DamageError("scan_results has a row twice")
     succeeded = pl.col("status") == "succeeded"
     failed = pl.col("status") == "failed"
     whole = (succeeded & pl.col("result").is_not_null() & pl.col("error_kind").is_null()) | (
@@ -54,7 +54,7 @@ def committed_rows(run: Path) -> pl.DataFrame:
     )
     wrong = frame.filter(~whole)
     if wrong.height:
-        raise Damage(f"neither answer nor failure: {wrong.select(*KEY, 'status', 'result').rows()[:3]}")
+        raise DamageError(f"neither answer nor failure: {wrong.select(*KEY, 'status', 'result').rows()[:3]}")
     return frame
 
 
@@ -75,7 +75,7 @@ def final_rows(run: Path) -> pl.DataFrame:
     left = [path.name for path in run.rglob("*") if path.name.startswith(".tmp-")]
     left += [path.name for path in layout.journals.glob("*.journal")]
     if left:
-        raise Damage(f"left lying about: {left}")
+        raise DamageError(f"left lying about: {left}")
     return closed_rows(run).drop(OF_THE_MOMENT).sort(KEY)
 
 
@@ -95,7 +95,7 @@ def differences(found: pl.DataFrame, expected: pl.DataFrame) -> list[str]:
 
 __all__ = [
     "Answers",
-    "Damage",
+    "DamageError",
     "answers",
     "closed_rows",
     "committed_rows",

@@ -16,6 +16,7 @@ KINDS: dict[str, tuple[float, str]] = {
     "broken": (0.03, "{{fault: half_body times=1}}"),
     "throttled": (0.001, "{{fault: 18 times=1}}"),
     "stubborn": (0.02, "{{fault: 336000 times=4}}"),  # one more than a run's attempts: --retry-failed gets it
+    "hanging": (0.1, "{{fault: hang times=1}}"),
     "refused": (0.02, "{{fault: 336003}}"),
 }
 ATTEMPTS = 3
