@@ -39,6 +39,11 @@ COMMANDS: dict[str, tuple[str, str]] = {
 class LazyGroup(click.Group):
     """A group that knows its commands by name and imports one only to run it."""
 
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        """Run with all standard streams open: where one is closed, a socket must not take its place."""
+        _open_standard_streams()
+        return super().main(*args, **kwargs)
+
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Names in the order of the documentation."""
         del ctx
@@ -82,8 +87,8 @@ class LazyGroup(click.Group):
         except KeyboardInterrupt:
             say("interrupted; run the same command again to go on.")
             ctx.exit(128 + signal.SIGINT)
-        except (click.ClickException, click.exceptions.Exit, click.Abort):
-            raise
+        except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
+            raise  # the last one is `… | head`, which click ends in silence
         except Exception as error:
             if os.environ.get(TRACEBACK_VARIABLE):
                 raise
@@ -94,6 +99,16 @@ class LazyGroup(click.Group):
                 level="error",
             )
             ctx.exit(INTERNAL_ERROR)
+
+
+def _open_standard_streams() -> None:
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest free number, which is this one
+    sys.stdout = sys.stdout or open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115 - open to the end
+    sys.stderr = sys.stderr or open(2, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
 
 
 @click.group(

@@ -13,7 +13,7 @@ import click
 from qfbatch.checkpoint.layout import RunLayout
 from qfbatch.cli.job_options import job_argument, load
 from qfbatch.cli.report import print_report
-from qfbatch.cli.talk import say, use_json
+from qfbatch.cli.talk import abandon_stdout, say, use_json
 from qfbatch.cli.target import open_run
 from qfbatch.job.settings import Job
 from qfbatch.progress.bar import ProgressBar
@@ -91,7 +91,10 @@ def command(
     line = _command_line(job_file, overrides, concurrency, retry_failed=retry_failed, limit=limit)
     _tell(line, job, result, limit)
     if result.asked and result.reason is None and not quiet:
-        print_report([open_run(str(job.output_path))])
+        try:
+            print_report([open_run(str(job.output_path))])
+        except BrokenPipeError:  # who read it has left; how the run ended still counts
+            abandon_stdout()
     ctx.exit(result.exit_code)
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
 from datetime import UTC, datetime
 
 import click
@@ -28,3 +30,10 @@ def say(text: str, *, level: str = "info") -> None:
     elif level != "info":
         text = f"{level}: {text}"
     click.echo(text, err=True)
+
+
+def abandon_stdout() -> None:
+    """Let what is still buffered for a closed pipe go nowhere, so that it is no error at exit."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)

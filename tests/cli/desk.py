@@ -18,7 +18,7 @@ from scripted import ScriptedServer
 
 from qfbatch.cli.main import main
 
-TIMEOUT_S = 60
+TIMEOUT_S = 100
 OAUTH = {"QIANFAN_AK": "desk-access-key-7421", "QIANFAN_SK": "desk-secret-key-9053"}
 
 

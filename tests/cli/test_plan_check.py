@@ -66,7 +66,7 @@ def test_plan_in_words(desk: Desk) -> None:
     """The text of a plan names size, place and state first, and has lines that fit a terminal."""
     desk.rows(1)
     desk.job()
-    done = desk.process("plan", "job.yaml")
+    done = desk.type("plan", "job.yaml")
     assert (done.code, done.err) == (0, "")
     assert done.out.startswith("desk: ")
     assert "\nrun directory: runs/desk: new\n" in done.out
@@ -140,7 +140,7 @@ def test_report_by_job_file_and_run_directory(desk: Desk) -> None:
     desk.rows(4)
     desk.job()
     assert desk.type("run", "job.yaml", "--limit", "3").code == 0
-    by_job, by_folder = desk.process("report", "job.yaml"), desk.process("report", "runs/desk")
+    by_job, by_folder = desk.process("report", "job.yaml"), desk.type("report", "runs/desk")
     assert (by_job.code, by_job.out, by_job.err) == (0, by_folder.out, "")
     assert "PARTIAL: 3 of 4 rows have ended." in by_job.out
     report = json.loads(desk.type("report", "runs/desk", "--format", "json").out)

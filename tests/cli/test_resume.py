@@ -55,7 +55,7 @@ def test_what_decides_results_may_not(desk: Desk, change: dict[str, Any], named:
     assert desk.type("run", "job.yaml", "--limit", "2").code == 0
     before = desk.server.calls(endpoint)
     desk.job(**{"models": [{"name": "m", "endpoint": endpoint}], **change})
-    done = desk.process("run", "job.yaml")
+    done = desk.type("run", "job.yaml")
     assert (done.code, done.out) == (4, "")
     assert named.replace("ENDPOINT", endpoint) in done.err
     assert "--fresh" in done.err

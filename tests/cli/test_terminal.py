@@ -7,6 +7,7 @@ import os
 import pty
 import re
 import select
+import shlex
 import subprocess
 import termios
 import time
@@ -100,3 +101,47 @@ def test_no_color(desk: Desk) -> None:
     assert code == 0
     assert "Complete: 2 of 2 rows have ended." in shown
     assert "\x1b" not in shown
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (["run", "job.yaml", "--fresh"], 0),
+        (["report", "job.yaml"], 1),
+        (["plan", "job.yaml"], 1),
+        (["schema"], 1),
+    ],
+)
+def test_a_reader_that_leaves(desk: Desk, arguments: list[str], code: int) -> None:
+    """`… | head` is no error worth a word, and a run still ends as it ended."""
+    desk.rows(2)
+    desk.job()
+    assert desk.type("run", "job.yaml").code == 0
+    reader, writer = os.pipe()
+    os.close(reader)
+    try:
+        process = subprocess.run(
+            desk.command(*arguments),
+            cwd=desk.path,
+            env=desk.environment(),
+            stdout=writer,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+    finally:
+        os.close(writer)
+    assert process.returncode == code
+    assert not re.search("Broken|failed:|Traceback", process.stderr)
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_closed_streams(desk: Desk, closed: str) -> None:
+    """A run works where standard streams are closed, as schedulers may leave them."""
+    desk.rows(3)
+    desk.job()
+    line = f"{shlex.join(desk.command('run', 'job.yaml'))} {closed}"
+    done = subprocess.run(["sh", "-c", line], cwd=desk.path, env=desk.environment(), timeout=60, check=False)
+    assert done.returncode == 0
+    assert desk.results()["status"].to_list() == ["succeeded"] * 3
