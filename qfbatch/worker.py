@@ -356,6 +356,8 @@ class _Life:
                 return None
         except TransportError as error:
             # Mostly transient: the token service is unwell, and the next attempt asks again. Not for ever.
+            if error.failure.action is Action.THROTTLE:
+                self._pause(error.failure, 0, around.clock())
             self._count(error.failure, around.clock())
             return error.failure
         return msgspec.structs.replace(failure, action=Action.JOB)

@@ -20,7 +20,8 @@ FORBIDDEN = Failure(ErrorKind.PERMISSION, Action.JOB, "no permission", code=6)
 
 before = st.lists(st.sampled_from([RETRY, DROPPED, THROTTLED]), max_size=6)
 refreshed = st.booleans()
-ends = st.sampled_from([answered(), REFUSED, RETRY])
+GOOD = answered()
+ends: st.SearchStrategy[Answer] = st.one_of(st.just(GOOD), st.just(REFUSED), st.just(RETRY))
 
 
 @st.composite

@@ -1,0 +1,1 @@
+"""Limits: rates, concurrency, learning."""

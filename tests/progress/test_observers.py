@@ -1,0 +1,209 @@
+"""Log lines, the bar and the event file: what they say, and that they never say a secret."""
+
+from __future__ import annotations
+
+import io
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from qfbatch.limits.gate import Gate
+from qfbatch.limits.quota import Quota
+from qfbatch.progress.bar import ProgressBar
+from qfbatch.progress.eventfile import EventFile
+from qfbatch.progress.events import (
+    AttemptFailed,
+    Event,
+    Observer,
+    Pulse,
+    RowsCommitted,
+    RunEnded,
+    RunStarted,
+    ShardClosed,
+    Stopping,
+    Surveyed,
+    Throttled,
+    TokenRenewed,
+    to_all,
+)
+from qfbatch.progress.log import LogLines
+from qfbatch.progress.survey import SurveyProgress
+from qfbatch.records import ErrorKind, Record, Status
+
+START = 1_790_000_000.0
+MORE = " (and 1 more since the last such line)"
+
+
+class Clock:
+    """A wall clock that is set."""
+
+    def __init__(self) -> None:
+        self.now = START
+
+    def __call__(self) -> float:
+        """Seconds since the epoch."""
+        return self.now
+
+
+def record(number: int, **fields: Any) -> Record:
+    """A succeeded record, unless told otherwise."""
+    known: dict[str, Any] = {
+        "row_id": f"r{number}", "model": "m", "endpoint": "e", "shard": 0, "source_file": "f",
+        "source_row": number + 1, "prompt": "p", "status": Status.SUCCEEDED, "attempts": 1,
+        "started_at": 0, "finished_at": 0, "parameters": "{}", "total_tokens": 40, "cost": 0.5,
+        "currency": "CNY",
+    }  # fmt: skip
+    return Record(**(known | fields))
+
+
+FAILED = record(
+    9, status=Status.FAILED, error_kind=ErrorKind.TOO_LONG, error_code=336103, error_message="too long",
+    total_tokens=None, cost=None,
+)  # fmt: skip
+STILL = Gate(Quota(4), 0.0).statistics(0.0)
+PULSE = Pulse(lanes={"": STILL, "m": STILL}, waiting=3)
+STORY: list[tuple[float, Event]] = [
+    (0, Surveyed(10, 100)),
+    (0, RunStarted("runs/eval", rows=100, done=20, notes=("a torn tail was cut off",))),
+    (1, RowsCommitted([record(n) for n in range(10)])),
+    (2, AttemptFailed("m", "r3", 1, ErrorKind.SERVER, 336000, "internal error")),
+    (3, AttemptFailed("m", "r4", 1, ErrorKind.SERVER, 336000, "internal error")),
+    (4, Throttled("m", "r5", 336501, "rpm limit", 1.5)),
+    (4, Throttled("m", "r6", 336501, "rpm limit", 0.0)),
+    (5, PULSE),
+    (6, TokenRenewed("m")),
+    (12, RowsCommitted([record(n) for n in range(10, 19)] + [FAILED])),
+    (13, AttemptFailed("m", "r7", 2, ErrorKind.TIMEOUT, None, "no answer in time")),
+    (14, ShardClosed("m", 0, 20)),
+    (15, Stopping("interrupted by SIGINT.", in_flight=4)),
+    (16, RunEnded(exit_code=130, succeeded=39, failed=1, left=60)),
+]
+
+
+def tell(observer: Observer, clock: Clock) -> None:
+    """The whole story, at its times."""
+    for at, event in STORY:
+        clock.now = START + at
+        observer(event)
+
+
+def test_log_lines_as_text() -> None:
+    """What is worth knowing is one line each; refusals of a known episode and more troubles are held back."""
+    clock, stream = Clock(), io.StringIO()
+    tell(LogLines(clock, stream=stream), clock)
+    assert [
+        "a torn tail was cut off",
+        "run runs/eval: 100 rows, 20 done before",
+        "m: row r3: attempt 1 failed: internal error; will be retried",
+        "m: throttled (rpm limit); pausing 1.5 s",
+        "m: credentials renewed",
+        "40/100 rows, 1.7 rows/s, 63 tokens/s, 1 failed, about 0:00:36 left",
+        "m: row r7: attempt 2 failed: no answer in time; will be retried" + MORE,
+        "stopping: interrupted by SIGINT. (4 calls on their way)",
+        "ended: 39 succeeded, 1 failed, 60 left (exit 130)",
+    ] == [line.split(" ", 1)[1] for line in stream.getvalue().splitlines()]
+
+
+def test_log_lines_as_json() -> None:
+    """As JSON each line is an object with time, level and message."""
+    clock, stream = Clock(), io.StringIO()
+    tell(LogLines(clock, stream=stream, as_json=True, progress=False), clock)
+    lines = [json.loads(line) for line in stream.getvalue().splitlines()]
+    assert {("time", "level", "message")} == {tuple(line) for line in lines}
+    assert ["warning", "info", "warning", "warning", "info", "warning", "warning", "info"] == [
+        line["level"] for line in lines
+    ]
+    assert [START, START] == [datetime.fromisoformat(line["time"]).timestamp() for line in lines[:2]]
+
+
+def test_log_line_of_a_group_committed_at_once() -> None:
+    """No time passed and no rows known: nothing divides by zero."""
+    clock, stream = Clock(), io.StringIO()
+    log = LogLines(clock, stream=stream, every_s=0.0)
+    log(RunStarted("r", rows=0, done=0))
+    log(RowsCommitted([record(0)]))
+    log(RowsCommitted([]))
+    assert 3 == len(stream.getvalue().splitlines())
+
+
+def test_bar_shows_totals() -> None:
+    """The bar ends with all rows, tokens, cost, failures, refusals and what is in flight."""
+    clock, stream = Clock(), io.StringIO()
+    tell(ProgressBar(stream), clock)
+    shown = stream.getvalue()
+    for text in [
+        "note: a torn tail was cut off",
+        "m: throttled (rpm limit); pausing 1.5 s",
+        "stopping: interrupted by SIGINT. (4 calls on their way)",
+        "40/100",
+        "760 tokens, 9.5000 CNY, 1 failed, 2 throttled, 0 in flight, 3 waiting",
+    ]:
+        assert text in shown
+
+
+def test_events_before_the_start_or_after_the_end_are_ignored_by_the_bar() -> None:
+    """No bar, no output."""
+    stream = io.StringIO()
+    bar = ProgressBar(stream)
+    bar(PULSE)
+    bar(RowsCommitted([record(1)]))
+    bar(RunEnded(0, 1, 0, 0))
+    assert "" == stream.getvalue()
+
+
+def test_event_file_lines_parse(tmp_path: Path) -> None:
+    """Every line is an object with its time and event; rows are counted, failed ones named."""
+    clock, path = Clock(), tmp_path / "events.jsonl"
+    tell(EventFile(path, clock), clock)
+    lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    told = [(at, event) for at, event in STORY if not isinstance(event, Pulse | Surveyed)]
+    assert [type(event).__name__ for _, event in told] == [line["event"] for line in lines]
+    assert [datetime.fromtimestamp(START + at, UTC).isoformat(timespec="milliseconds") for at, _ in told] == [
+        line["time"] for line in lines
+    ]
+    committed = [line for line in lines if line["event"] == "RowsCommitted"]
+    assert (10, 0, []) == tuple(committed[0][key] for key in ("rows", "failed", "failures"))
+    assert [{"model": "m", "row_id": "r9", "kind": "too_long", "code": 336103, "message": "too long"}] == (
+        committed[1]["failures"]
+    )
+
+
+def test_event_file_that_cannot_be_written_does_not_end_the_run(tmp_path: Path) -> None:
+    """Results matter, this file does not."""
+    clock = Clock()
+    tell(EventFile(tmp_path / "no such folder" / "events.jsonl", clock), clock)
+    assert [] == list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(("total", "shown"), [(1000, False), (10**9, True)])
+def test_survey_bar_is_shown_for_large_inputs_only(total: int, shown: bool) -> None:  # noqa: FBT001 - a parameter
+    """Small inputs are read before anybody could look."""
+    stream = io.StringIO()
+    bar = SurveyProgress(stream)
+    bar(Surveyed(total // 2, total))
+    bar(Surveyed(total, total))
+    bar(RunEnded(0, 0, 0, 0))
+    assert shown == ("reading the input" in stream.getvalue())
+
+
+def test_observers_see_answers_only_in_records_and_no_request() -> None:
+    """No event has a field for a URL, a header or a call: what is not told cannot be shown."""
+    fields = {name for _, event in STORY for name in event.__struct_fields__}
+    assert set() == fields & {"url", "headers", "body", "call", "query", "token", "key", "secret", "environ"}
+
+
+def test_to_all_passes_every_event_to_each() -> None:
+    """One observer for many."""
+    one, two = list[Event](), list[Event]()
+
+    def first(event: Event) -> None:
+        one.append(event)
+
+    def second(event: Event) -> None:
+        two.append(event)
+
+    tell(to_all([first, second]), Clock())
+    assert one == two == [event for _, event in STORY]
