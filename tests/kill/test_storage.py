@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import resource
 import subprocess
@@ -22,18 +21,19 @@ from .workload import Workload
 pytestmark = pytest.mark.slow
 ROWS, CONCURRENCY = 300, 8
 # Root may write anywhere; without these two capabilities it is a user like any other.
-AS_A_USER = (
-    sys.executable,
-    "-c",
-    "import ctypes, os, sys; c = ctypes.CDLL(None); [c.prctl(24, n, 0, 0, 0) for n in (1, 2)];"
-    "os.execv(sys.argv[1], sys.argv[1:])",
-)
+DROP_AND_RUN = """
+import ctypes, os, sys
+for capability in (1, 2):  # CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH
+    ctypes.CDLL(None).prctl(24, capability, 0, 0, 0)  # PR_CAPBSET_DROP
+os.execv(sys.argv[1], sys.argv[1:])
+"""
+AS_A_USER = (sys.executable, "-c", DROP_AND_RUN) if os.geteuid() == 0 else ()
 
 
-def small_job(folder: Path, server: ScriptedServer, **fields: int) -> tuple[Workload, Path]:
+def small_job(folder: Path, server: ScriptedServer) -> tuple[Workload, Path]:
     """A job of 300 rows in the folder, at an endpoint of its own."""
-    shape = {"rows": ROWS, "shard_rows": 60, "concurrency": CONCURRENCY} | fields
-    workload = Workload(models={"one": server.endpoint("echo,delay=0.01")}, kinds=(), **shape)
+    models = {"one": server.endpoint("echo,delay=0.01")}
+    workload = Workload(rows=ROWS, shard_rows=60, concurrency=CONCURRENCY, models=models, kinds=())
     return workload, workload.write(folder, server.base_url)
 
 
@@ -110,15 +110,8 @@ def test_disk_without_room(tmp_path: Path, server: ScriptedServer, ledger: Ledge
     with small_disk(tmp_path / "disk", "1m"):
         workload, job = small_job(tmp_path / "disk", server)
         ballast = tmp_path / "disk/ballast"
-        with ballast.open("wb") as file:
-            try:
-                while (
-                    free := os.statvfs(file.fileno()).f_bavail * os.statvfs(file.fileno()).f_bsize
-                ) > 60_000:
-                    file.write(bytes(min(free - 50_000, 65_536)))
-                    file.flush()
-            except OSError as error:
-                assert error.errno == errno.ENOSPC
+        free = os.statvfs(tmp_path / "disk")
+        ballast.write_bytes(bytes(free.f_bavail * free.f_bsize - 50_000))
         assert_stopped(run(job), "Make room")
         ballast.unlink()
         assert_resumes(job, workload, server, ledger)
@@ -136,7 +129,7 @@ def test_folder_that_may_not_be_written(
     folder = tmp_path / which
     folder.chmod(0o555)
     try:
-        ended = run(job, launcher=AS_A_USER if os.geteuid() == 0 else ())
+        ended = run(job, launcher=AS_A_USER)
     finally:
         folder.chmod(0o755)
     assert_stopped(ended, "Make it writable")
@@ -148,7 +141,7 @@ def test_folder_that_becomes_unwritable(tmp_path: Path, server: ScriptedServer, 
     """A folder whose permission is taken away in the middle stops the run with exit 4; it resumes."""
     workload, job = small_job(tmp_path, server)
     results = tmp_path / "run/results"
-    with Session(job, launcher=AS_A_USER if os.geteuid() == 0 else ()) as session:
+    with Session(job, launcher=AS_A_USER) as session:
         assert session.watch(lambda: any(results.glob("*.parquet")))
         results.chmod(0o555)
         ended = session.end()
