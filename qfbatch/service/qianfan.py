@@ -1,23 +1,18 @@
 """Qianfan V1 ("wenxinworkshop") completions: the dialect of `service.api: qianfan`.
 
-Sources: the service's public documentation of Yi-34B, Pythia-6.9B and its error codes. Only `result` is
-needed to call something an answer; every other field is taken where it has the documented type and is None
-otherwise, for an answer that was paid for is not thrown away over a missing flag.
+Sources: the service's public documentation of Yi-34B, Pythia-6.9B and its error codes.
 """
 
 from __future__ import annotations
 
-import itertools
-import re
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import Annotated, Any
+from typing import Any
 from urllib.parse import quote
 
 import msgspec
-from msgspec import Meta, Struct
 
-from qfbatch.records import Action, Completion, ErrorKind, Failure, Usage, UsageSource
+from qfbatch.records import Action, Completion, ErrorKind, Failure
 from qfbatch.service.dialect import Call, Header, RateSignals
 from qfbatch.service.http_failures import (
     bad_answer,
@@ -27,15 +22,24 @@ from qfbatch.service.http_failures import (
     status_failure,
 )
 from qfbatch.service.parameters import QIANFAN_V1_RULES
+from qfbatch.service.qianfan_answers import (
+    Body,
+    completion_of,
+    flag,
+    int32,
+    integer,
+    read_body,
+    read_regular,
+    text,
+    usage_of,
+    usage_of_stream,
+)
 from qfbatch.service.signing import Refusal
 from qfbatch.service.sse import EventParser, EventTooLarge
 
 PATH = "/rpc/2.0/ai_custom/v1/wenxinworkshop/completions/"
 HTTP_OK = 200
-MAX_TOKENS = 2**40  # beyond any model: a larger count is not a count
-MAX_CREATED = 253402300799  # the last second of the year 9999, where calendars of readers end
 
-_INTEGER = re.compile(r"-?[0-9]{1,19}")
 _IAM_REFUSALS = frozenset(Refusal)  # refused signatures come with status 400, too, and concern every row
 
 _R, _T, _F, _W, _J = Action.RETRY, Action.THROTTLE, Action.REFRESH, Action.ROW, Action.JOB
@@ -80,90 +84,13 @@ ERROR_CODES: dict[int, tuple[ErrorKind, Action]] = {
 }
 
 
-class _Body(Struct, gc=False):
-    """The union of everything the service answers: an answer, a stream event, or an error."""
-
-    id: Any = None
-    object: Any = None
-    created: Any = None
-    result: Any = None
-    is_safe: Any = None
-    is_truncated: Any = None
-    need_clear_history: Any = None
-    ban_round: Any = None
-    finish_reason: Any = None
-    is_end: Any = None
-    usage: Any = None
-    error_code: Any = None
-    error_msg: Any = None
-    code: Any = None  # IAM gateway: {"code", "message", "requestId"}
-    message: Any = None
-
-
-class _RegularUsage(Struct, frozen=True, gc=False):
-    prompt_tokens: Annotated[int, Meta(ge=0, le=MAX_TOKENS)]
-    completion_tokens: Annotated[int, Meta(ge=0, le=MAX_TOKENS)]
-    total_tokens: Annotated[int, Meta(ge=0, le=MAX_TOKENS)]
-
-
-class _RegularAnswer(Struct, frozen=True, gc=False):
-    """A whole answer in which everything has its documented type, which is nearly every one.
-
-    Reading it takes a third of the time of looking at a `_Body` field by field; whatever does not fit, errors
-    included, is read as a `_Body`.
-    """
-
-    result: str
-    id: str | None = None
-    object: str | None = None
-    created: Annotated[int, Meta(ge=0, le=MAX_CREATED)] | None = None
-    is_safe: bool | Annotated[int, Meta(ge=0, le=1)] | None = None
-    is_truncated: bool | None = None
-    need_clear_history: bool | None = None
-    ban_round: Annotated[int, Meta(ge=-(2**31), lt=2**31)] | None = None
-    finish_reason: str | None = None
-    usage: _RegularUsage | None = None
-    error_code: None = None
-
-
 _encoder = msgspec.json.Encoder()
-_decoder = msgspec.json.Decoder(_Body)
-_regular_decoder = msgspec.json.Decoder(_RegularAnswer)
 _HEADERS = {"Content-Type": "application/json"}
 
 
 @lru_cache(maxsize=256)
 def _path(endpoint: str) -> str:
     return PATH + quote(endpoint, safe="")
-
-
-def _regular(data: bytes) -> Completion | None:
-    """The answer, if it is a regular one."""
-    try:
-        answer = _regular_decoder.decode(data)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return None
-    usage, is_safe = answer.usage, answer.is_safe
-    return Completion(
-        answer.result,
-        None if usage is None else Usage(usage.prompt_tokens, usage.completion_tokens, usage.total_tokens),
-        None if is_safe is None else bool(is_safe),
-        answer.need_clear_history,
-        answer.is_truncated,
-        answer.ban_round,
-        answer.finish_reason,
-        answer.id,
-        answer.object,
-        answer.created,
-    )
-
-
-def _parse(data: bytes) -> _Body | None:
-    """The JSON object, or None if it is not one (that can be read: nesting is bounded by the interpreter)."""
-    try:
-        return _decoder.decode(data)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return None
 
 
 class QianfanV1:
@@ -183,9 +110,9 @@ class QianfanV1:
 
     def decode(self, status: int, header: Header, body: bytes, *, now: float) -> Completion | Failure:
         """The outcome of a call answered as a whole; see `Dialect.decode`."""
-        if status == HTTP_OK and (regular := _regular(body)) is not None:
+        if status == HTTP_OK and (regular := read_regular(body)) is not None:
             return regular
-        answer = _parse(body)
+        answer = read_body(body)
         if answer is None:
             if status != HTTP_OK:
                 return status_failure(status, header, "", now=now)
@@ -195,7 +122,7 @@ class QianfanV1:
             return failure
         if not isinstance(answer.result, str):
             return bad_answer("the answer has no `result` text")
-        return _completion(answer, answer.result, _usage(answer.usage))
+        return completion_of(answer, answer.result, usage_of(answer.usage))
 
     def stream_decoder(self, status: int, header: Header, *, now: float) -> QianfanStream:
         """A decoder for one streamed answer; errors and gateways may answer it as a whole instead."""
@@ -229,7 +156,7 @@ class QianfanStream:
         self._pieces: list[str] = []
         self._answered = False  # whether any event had a text, be it empty
         self._usages: list[Any] = []
-        self._seen = _Body()
+        self._seen = Body()
         self._failure: Failure | None = None
         self._complete = False
         self._fed = False
@@ -267,9 +194,11 @@ class QianfanStream:
                 self._status, self._header, bytes(self._whole), now=self._now
             )
         for payload in self._parser.finish():
-            if _parse(payload) is not None:  # half an event says where the stream was cut, not what is wrong
+            if (
+                read_body(payload) is not None
+            ):  # half an event says where the stream was cut, not what is wrong
                 self._take(payload)
-        usage = _stream_usage(self._usages)
+        usage = usage_of_stream(self._usages)
         failure = self._failure
         if failure is None and not self._complete:
             message = "the stream ended before its end event"
@@ -278,12 +207,12 @@ class QianfanStream:
             failure = bad_answer("the stream has no `result` text")
         if failure is not None:
             return msgspec.structs.replace(failure, usage=usage)
-        return _completion(self._seen, "".join(self._pieces), usage)
+        return completion_of(self._seen, "".join(self._pieces), usage)
 
     def _take(self, payload: bytes) -> None:
         if self.ended or payload.strip() == b"[DONE]":
             return
-        event = _parse(payload)
+        event = read_body(payload)
         if event is None:
             self._failure = bad_answer("an event of the stream is not a JSON object")
             return
@@ -303,7 +232,7 @@ class QianfanStream:
             value = getattr(event, name)
             if value is not None:
                 setattr(self._seen, name, value)
-        self._complete = _flag(event.is_end) is True
+        self._complete = flag(event.is_end) is True
 
 
 # Fields of a streamed answer: the last event that has one decides.
@@ -319,117 +248,26 @@ _STICKY = (
 )
 
 
-def _failure(answer: _Body, status: int, header: Header, *, now: float) -> Failure | None:
-    code = _integer(answer.error_code)
+def _failure(answer: Body, status: int, header: Header, *, now: float) -> Failure | None:
+    code = integer(answer.error_code)
     if code:
         unknown = (ErrorKind.UNKNOWN, Action.ROW) if status == HTTP_OK else classify_status(status)
         kind, action = ERROR_CODES.get(code, unknown)
         return Failure(
             kind=kind,
             action=action,
-            message=clean_message(_text(answer.error_msg) or f"error code {code}"),
-            code=_int32(code),
+            message=clean_message(text(answer.error_msg) or f"error code {code}"),
+            code=int32(code),
             retry_after_s=retry_after_s(header, now=now),
         )
     if status != HTTP_OK:
-        message = _text(answer.message) or _text(answer.error_msg) or ""
+        message = text(answer.message) or text(answer.error_msg) or ""
         detail = f"{answer.code}: {message}" if isinstance(answer.code, str) else message
         failure = status_failure(status, header, detail, now=now)
         if isinstance(answer.code, str) and answer.code in _IAM_REFUSALS:
             return msgspec.structs.replace(failure, kind=ErrorKind.CREDENTIALS, action=Action.JOB)
         return failure
     return None
-
-
-def _completion(answer: _Body, result: str, usage: Usage | None) -> Completion:
-    return Completion(
-        result=result,
-        usage=usage,
-        is_safe=_flag(answer.is_safe),
-        need_clear_history=_flag(answer.need_clear_history),
-        is_truncated=_flag(answer.is_truncated),
-        ban_round=_int32(answer.ban_round),
-        finish_reason=_text(answer.finish_reason),
-        response_id=_text(answer.id),
-        object=_text(answer.object),
-        created=_created(answer.created),
-    )
-
-
-def _usage(usage: Any) -> Usage | None:
-    """Usage of an answer that came as a whole: as reported.
-
-    One missing count follows from the other two; with two missing, the usage is marked as estimated.
-    """
-    if not isinstance(usage, dict):
-        return None
-    prompt, completion, total = (_count(usage.get(key)) for key in _COUNTS)
-    missing = [prompt, completion, total].count(None)
-    if missing == len(_COUNTS):
-        return None
-    if prompt is None:
-        prompt = 0 if total is None or completion is None else max(0, total - completion)
-    if completion is None:
-        completion = 0 if total is None else max(0, total - prompt)
-    if total is None:
-        total = prompt + completion
-    source = UsageSource.REPORTED if missing < 2 else UsageSource.ESTIMATED  # noqa: PLR2004 - of three
-    return Usage(prompt, completion, total, source)
-
-
-def _stream_usage(usages: list[Any]) -> Usage | None:
-    """Usage over the events of a stream, by the rule of `QianfanStream`.
-
-    Without any `total_tokens`: the completion counts are summed if they ever decrease (per-event deltas),
-    else their maximum is taken (cumulative), and the usage is marked as estimated.
-    """
-    prompts: list[int] = []
-    completions: list[int] = []
-    totals: list[int] = []
-    for usage in usages:
-        if isinstance(usage, dict):
-            for counts, key in zip((prompts, completions, totals), _COUNTS, strict=True):
-                count = _count(usage.get(key))
-                if count is not None:
-                    counts.append(count)
-    prompt = max(prompts, default=0)
-    if totals:
-        total = max(*totals, prompt)
-        source = UsageSource.REPORTED if prompts else UsageSource.ESTIMATED
-        return Usage(prompt, total - prompt, total, source)
-    if not prompts and not completions:
-        return None
-    deltas = any(later < earlier for earlier, later in itertools.pairwise(completions))
-    completion = sum(completions) if deltas else max(completions, default=0)
-    return Usage(prompt, completion, prompt + completion, UsageSource.ESTIMATED)
-
-
-_COUNTS = ("prompt_tokens", "completion_tokens", "total_tokens")
-
-
-def _count(value: Any) -> int | None:
-    count = _integer(value)
-    return count if count is not None and 0 <= count <= MAX_TOKENS else None
-
-
-def _integer(value: Any) -> int | None:
-    if isinstance(value, bool):
-        return None
-    if isinstance(value, int):
-        return value
-    if isinstance(value, str) and _INTEGER.fullmatch(value):
-        return int(value)
-    return None
-
-
-def _created(value: Any) -> int | None:
-    seconds = _integer(value)
-    return seconds if seconds is not None and 0 <= seconds <= MAX_CREATED else None
-
-
-def _int32(value: Any) -> int | None:
-    number = _integer(value)
-    return number if number is not None and -(2**31) <= number < 2**31 else None
 
 
 def _number(value: str | None) -> float | None:
@@ -440,14 +278,3 @@ def _number(value: str | None) -> float | None:
     except ValueError:
         return None
     return number if 0 <= number < float("inf") else None
-
-
-def _flag(value: Any) -> bool | None:
-    """The documented samples write flags as 1 and 0, the tables as booleans."""
-    if isinstance(value, bool):
-        return value
-    return bool(value) if isinstance(value, int) and value in (0, 1) else None
-
-
-def _text(value: Any) -> str | None:
-    return value if isinstance(value, str) else None

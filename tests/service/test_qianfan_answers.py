@@ -14,7 +14,8 @@ from qfbatch.records import Action, Completion, ErrorKind, Failure, Usage, Usage
 from qfbatch.service import qianfan
 from qfbatch.service.dialect import RateSignals
 from qfbatch.service.dialects import DIALECTS, dialect_named
-from qfbatch.service.qianfan import MAX_CREATED, MAX_TOKENS, PATH, QianfanV1
+from qfbatch.service.qianfan import PATH, QianfanV1
+from qfbatch.service.qianfan_answers import MAX_CREATED, MAX_TOKENS
 
 NO_HEADERS: dict[str, str] = {}
 DIALECT = QianfanV1()
@@ -332,6 +333,6 @@ def test_the_short_way_means_the_same(fields: dict[str, Any], usage: object) -> 
     """A regular answer read as typed values is what reading it field by field makes of it."""
     body = json.dumps({"result": "x", "usage": usage, **fields}).encode()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(qianfan, "_regular", lambda data: None)
+        patch.setattr(qianfan, "read_regular", lambda data: None)
         expected = repr(decode(body))  # tells True from 1, which compare equal
     assert repr(decode(body)) == expected
