@@ -46,5 +46,14 @@ format: $(VENV)/.dev ## let ruff rewrite what it can
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
+# ONLY=throughput,report selects; QUICK=1 takes small sizes. It ends with 1 if a target is missed.
+BENCH := PYTHONPATH=tests:tests/report $(BIN)/python -m
+
+bench: $(VENV)/.dev ## measure throughput, limits, memory and the rest against their targets (ONLY=…, QUICK=1)
+	@$(BENCH) bench $(if $(ONLY),--only $(ONLY)) $(if $(QUICK),--quick)
+
+bench-peers: $(VENV)/.dev ## the same job through other runners, each in an environment of its own
+	@$(BENCH) bench.peers $(if $(QUICK),--quick)
+
 clean: ## remove the virtual environment and caches; runs/ stays
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -1,0 +1,1 @@
+"""Other batch runners on the same rows and the same server: `make bench-peers`."""
