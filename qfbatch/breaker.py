@@ -52,6 +52,7 @@ class Breaker:
         self._attempts = 0
         self._failing: set[str] = set()
         self._reached = False
+        self._ever_reached = False
         self._since = now
         self._throttled_since: float | None = None
 
@@ -60,6 +61,7 @@ class Breaker:
         self._alike_rows = 0
         self._attempts = 0
         self._reached = False
+        self._ever_reached = True
         self._throttled_since = None
 
     def failed(self, failure: Failure, now: float, row_id: str) -> str | None:
@@ -68,6 +70,8 @@ class Breaker:
         Returns:
             Why the run should stop, as a clause; None to go on.
         """
+        if failure.kind is not ErrorKind.CONNECTION:
+            self._ever_reached = True
         if failure.action is Action.THROTTLE:
             if self._throttled_since is None:
                 self._throttled_since = now
@@ -88,6 +92,8 @@ class Breaker:
         Returns:
             Why the run should stop, as a clause; None to go on.
         """
+        if not self._ever_reached:
+            return f"not one call reached the service ({failure.message})"
         alike = (failure.kind, failure.code)
         self._alike_rows = self._alike_rows + 1 if alike == self._alike else 1
         self._alike = alike

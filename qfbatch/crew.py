@@ -1,8 +1,8 @@
 """The workers of one model: as many rows at once as its limits allow, never idle while there are rows.
 
 A worker takes a row, works it to its end and takes the next; there is no barrier anywhere. While a row waits
-between two attempts its worker's place is taken by another worker, so slow retries cost no throughput; when the
-row comes back there is one worker too many for a moment, and the next to finish its row leaves.
+between two attempts its worker's place is taken by another worker, so slow retries cost no throughput; when
+the row comes back there is one worker too many for a moment, and the next to finish its row leaves.
 """
 
 from __future__ import annotations

@@ -58,6 +58,16 @@ class RetryPolicy:
 Outcome = Completion | Failure
 
 
+def tokens_of(outcome: Outcome | None) -> int | None:
+    """What a call cost in tokens; None where that is not known."""
+    if outcome is None:
+        return None
+    if outcome.usage is not None:
+        return outcome.usage.total_tokens
+    # What was turned down was not counted by the service; what broke off may have been.
+    return 0 if isinstance(outcome, Failure) and outcome.action is not Action.RETRY else None
+
+
 class Waiting(Protocol):
     """Sleeps between two attempts."""
 

@@ -8,8 +8,18 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from urllib.parse import urlsplit
 
-from qfbatch.errors import QfbatchError
+from qfbatch.errors import QfbatchError, ServiceRefused
+from qfbatch.records import ErrorKind, Failure
+
+_RESUME = "then run the same command again to resume."
+_NEXT_STEP = {
+    ErrorKind.CREDENTIALS: f"Check the keys in the environment or .env, {_RESUME}",
+    ErrorKind.PERMISSION: f"Publish the service or ask for permission, {_RESUME}",
+    ErrorKind.NOT_FOUND: "Check the model's `endpoint` and service.base_url, then run again.",
+    ErrorKind.QUOTA: f"Wait for the quota to be renewed or pay the account, {_RESUME}",
+}
 
 
 class RunStopping(Exception):  # noqa: N818 - control flow, not an error: the row is left for the next run
@@ -58,3 +68,38 @@ class Stop:
         except TimeoutError:
             return
         raise RunStopping
+
+
+def address(url: str) -> str:
+    """Host and port of a URL, without anything that could be a secret."""
+    parts = urlsplit(url)
+    return parts.netloc.rpartition("@")[2]
+
+
+def nothing_succeeds(where: str, reason: str) -> ServiceRefused:
+    """The reason to stop when nothing gets through any more.
+
+    Args:
+        where: the model and its endpoint.
+        reason: the breaker's, as a clause.
+    """
+    return ServiceRefused(
+        f"{where}: {reason}; the run stopped instead of burning the input.",
+        hint=f"Check the network, service.base_url and the service, {_RESUME}",
+    )
+
+
+def job_refused(where: str, failure: Failure, found: str) -> ServiceRefused:
+    """The reason to stop when the service refuses the whole job.
+
+    Args:
+        where: the model and its endpoint.
+        failure: what it answered.
+        found: where the credentials came from; never what they are.
+    """
+    code = "" if failure.code is None else f"error {failure.code}: "
+    step = _NEXT_STEP.get(failure.kind, f"Correct it, {_RESUME}")
+    return ServiceRefused(
+        f"{where}: the service refuses the job: {code}{failure.message}",
+        hint=f"{step} (Credentials in use: {found}.)",
+    )

@@ -17,22 +17,20 @@ import msgspec
 from qfbatch.admission import Lane
 from qfbatch.breaker import Breaker
 from qfbatch.credentials import Authorizer
-from qfbatch.errors import ServiceRefused
 from qfbatch.job.settings import ModelSettings
 from qfbatch.progress.events import AttemptFailed, Observer, Throttled, TokenRenewed
 from qfbatch.records import (
     Action,
     Completion,
-    ErrorKind,
     Failure,
     Record,
     Request,
     Status,
 )
-from qfbatch.retry import Outcome, RetryPolicy, further_attempts
+from qfbatch.retry import Outcome, RetryPolicy, further_attempts, tokens_of
 from qfbatch.service.dialect import Call, Dialect
 from qfbatch.service.parameters import as_sent
-from qfbatch.stopping import RunStopping, Stop
+from qfbatch.stopping import RunStopping, Stop, address, job_refused, nothing_succeeds
 from qfbatch.transport import HttpCall, Transport, TransportError
 
 MICROSECONDS = 1_000_000
@@ -105,10 +103,10 @@ async def work(route: Route, request: Request, around: Surroundings) -> Record |
                 wait=life.wait,
                 noted=life.noted,
             )
+        if isinstance(outcome, Failure) and outcome.action is Action.RETRY:
+            life.gave_up(outcome)
     except RunStopping:
         return None
-    if isinstance(outcome, Failure) and outcome.action is Action.RETRY:
-        life.gave_up(outcome)
     return life.record(outcome)
 
 
@@ -125,6 +123,7 @@ class _Life:
         "renewed",
         "request",
         "route",
+        "sent",
         "started_at",
         "throttled_since",
         "time_to_first_token_s",
@@ -145,6 +144,7 @@ class _Life:
         self.time_to_first_token_s: float | None = None
         self.renewed = False
         self.throttled_since: float | None = None
+        self.sent: HttpCall | None = None
 
     async def attempt(self) -> Outcome:
         """One attempt, with as many calls as throttling and stale credentials make of it.
@@ -154,6 +154,7 @@ class _Life:
         """
         route, around = self.route, self.around
         self.throttled_since = None
+        timeout_s = route.retry.request_timeout_s
         while True:
             expected = self.request.estimated_tokens + int(route.expected_completion)
             asked_at = around.clock()
@@ -165,17 +166,17 @@ class _Life:
             if self.attempts == 1:
                 self.started_at = around.now()
             outcome: Outcome | None = None
-            sent: HttpCall | None = None
+            self.sent = None
             try:
-                sent = await route.authorizer.authorize(self.call, timeout_s=route.retry.request_timeout_s)
-                outcome = await self._exchange(self.call, sent, began)
+                self.sent = await route.authorizer.authorize(self.call, timeout_s=timeout_s)
+                outcome = await self._exchange(self.call, self.sent, began)
             except TransportError as error:
                 outcome = error.failure
             finally:
                 if isinstance(outcome, Failure) and outcome.action is Action.THROTTLE:
                     # Before its place is given away, or the next row would run into the same refusal.
                     self._pause(outcome, expected, began)
-                route.lane.leave(estimated_tokens=expected, actual_tokens=_tokens_of(outcome))
+                route.lane.leave(estimated_tokens=expected, actual_tokens=tokens_of(outcome))
             now = around.clock()
             self.latency_s = now - began
             self.finished_at = around.now()
@@ -184,7 +185,7 @@ class _Life:
                 return outcome
             if outcome.usage is not None:
                 self.discarded_tokens += outcome.usage.total_tokens
-            final = await self._judge(self._policy(outcome), sent)
+            final = await self._judge(self._policy(outcome))
             if final is not None:
                 return final
 
@@ -303,7 +304,7 @@ class _Life:
             return msgspec.structs.replace(failure, action=Action.RETRY)
         return failure
 
-    async def _judge(self, failure: Failure, sent: HttpCall | None) -> Failure | None:
+    async def _judge(self, failure: Failure) -> Failure | None:
         """What becomes of the attempt after a failed call.
 
         Returns:
@@ -315,31 +316,37 @@ class _Life:
         now = self.around.clock()
         self._count(failure, now)
         if failure.action is Action.REFRESH:
-            refreshed = await self._refresh(failure, sent)
+            refreshed = await self._refresh(failure)
             if refreshed is None:
                 return None
             failure = refreshed
         if failure.action is Action.JOB:
-            self.around.stop.request(_refused(self.route, failure))
+            self.around.stop.request(job_refused(self._where, failure, self.route.authorizer.found))
             raise RunStopping
         if failure.action is Action.THROTTLE and self._goes_on(now):
             return None
         return failure
 
+    @property
+    def _where(self) -> str:
+        where = f"model {self.route.model.name} (endpoint {self.route.model.endpoint})"
+        # Of the address only what is no secret: its query may hold a token.
+        return where if self.sent is None else f"{where} at {address(self.sent.url)}"
+
     def _count(self, failure: Failure, now: float) -> None:
         """Let the breaker know; it may end the run."""
-        reason = self.route.breaker.failed(failure, now, self.request.row_id)
+        self._stop_for(self.route.breaker.failed(failure, now, self.request.row_id))
+
+    def _stop_for(self, reason: str | None) -> None:
         if reason is not None:
-            self.around.stop.request(_nothing_succeeds(self.route, reason))
+            self.around.stop.request(nothing_succeeds(self._where, reason))
             raise RunStopping
 
     def gave_up(self, failure: Failure) -> None:
-        """The row is out of attempts; when nothing but that happens, the run ends with this row recorded."""
-        reason = self.route.breaker.row_failed(failure)
-        if reason is not None:
-            self.around.stop.request(_nothing_succeeds(self.route, reason))
+        """The row is out of attempts; when nothing but that happens, the run ends and it is left undone."""
+        self._stop_for(self.route.breaker.row_failed(failure))
 
-    async def _refresh(self, failure: Failure, sent: HttpCall | None) -> Failure | None:
+    async def _refresh(self, failure: Failure) -> Failure | None:
         """What becomes of a call refused for stale credentials.
 
         Returns:
@@ -348,7 +355,7 @@ class _Life:
         Raises:
             RunStopping: if nothing gets through to the token service any more.
         """
-        route, around = self.route, self.around
+        route, around, sent = self.route, self.around, self.sent
         try:
             if not self.renewed and sent is not None and await route.authorizer.renew(sent):
                 self.renewed = True
@@ -388,45 +395,3 @@ class _Life:
             self.throttled_since = now
         # Others get through while this row does not: its own bound, in time, for attempts are not burnt.
         return now - self.throttled_since < self.route.retry.throttle_timeout_s
-
-
-def _tokens_of(outcome: Outcome | None) -> int | None:
-    """What a call cost in tokens; None where that is not known."""
-    if outcome is None:
-        return None
-    if outcome.usage is not None:
-        return outcome.usage.total_tokens
-    # What was turned down was not counted by the service; what broke off may have been.
-    return 0 if isinstance(outcome, Failure) and outcome.action is not Action.RETRY else None
-
-
-def _where(route: Route) -> str:
-    return f"model {route.model.name} (endpoint {route.model.endpoint})"
-
-
-def _nothing_succeeds(route: Route, reason: str) -> ServiceRefused:
-    return ServiceRefused(
-        f"{_where(route)}: {reason}; the run stopped instead of burning the input.",
-        hint="Check the network, service.base_url and the service, then run the same command "
-        "again to resume.",
-    )
-
-
-def _refused(route: Route, failure: Failure) -> ServiceRefused:
-    code = "" if failure.code is None else f"error {failure.code}: "
-    return ServiceRefused(
-        f"{_where(route)}: the service refuses the job: {code}{failure.message}",
-        hint=_NEXT_STEP.get(failure.kind, "Correct it, then run the same command again to resume.")
-        + f" (Credentials in use: {route.authorizer.found}.)",
-    )
-
-
-_RESUME = "then run the same command again to resume."
-_NEXT_STEP = {
-    ErrorKind.CREDENTIALS: f"Check the keys in the environment or .env, {_RESUME}",
-    ErrorKind.PERMISSION: f"Publish the service or ask for permission, {_RESUME}",
-    ErrorKind.NOT_FOUND: "Check the model's `endpoint` and service.base_url, then run again.",
-    ErrorKind.QUOTA: f"Wait for the quota to be renewed or pay the account, {_RESUME}",
-}
-
-__all__ = ["Route", "Surroundings", "work"]

@@ -81,11 +81,21 @@ def test_answer_between_refused_rows_forgives_them() -> None:
 
 
 def test_rows_out_of_attempts_count_as_failed_alike() -> None:
-    """Without waits between attempts a dead network burns at most a hundred rows."""
+    """Without waits between attempts a network that dies burns at most a hundred rows."""
     breaker = Breaker(BreakerPolicy(), 0.0)
+    breaker.succeeded()
     reasons = [breaker.row_failed(DOWN) for _ in range(100)]
     assert [None] * 99 == reasons[:99]
     assert reasons[99] is not None
+
+
+def test_row_is_not_given_up_where_nothing_was_ever_reached() -> None:
+    """A wrong address is not the row's fault: the first row out of attempts stops the run."""
+    breaker = Breaker(BreakerPolicy(), 0.0)
+    assert breaker.failed(DOWN, 0.0, "r0") is None
+    assert "not one call reached the service (connection refused)" == breaker.row_failed(DOWN)
+    assert breaker.failed(UNWELL, 1.0, "r1") is None
+    assert breaker.row_failed(DOWN) is None
 
 
 def test_nothing_but_throttling_trips_after_its_own_time() -> None:

@@ -43,12 +43,7 @@ class ProgressBar:
             return
         match event:
             case RowsCommitted():
-                for record in event.records:
-                    self._tokens += record.total_tokens or 0
-                    self._failed += record.error_kind is not None
-                    if record.cost is not None:
-                        currency = record.currency or ""
-                        self._cost[currency] = self._cost.get(currency, 0.0) + record.cost
+                self._count(event)
                 bar.set_postfix_str(self._postfix(), refresh=False)
                 bar.update(len(event.records))
             case Throttled():
@@ -87,6 +82,14 @@ class ProgressBar:
             smoothing=0.05,
             desc=event.run,
         )
+
+    def _count(self, event: RowsCommitted) -> None:
+        for record in event.records:
+            self._tokens += record.total_tokens or 0
+            self._failed += record.error_kind is not None
+            if record.cost is not None:
+                currency = record.currency or ""
+                self._cost[currency] = self._cost.get(currency, 0.0) + record.cost
 
     def _postfix(self) -> str:
         parts = [f"{self._tokens:,} tokens"]

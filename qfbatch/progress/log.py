@@ -96,12 +96,13 @@ class LogLines:
             return
         self._last = now
         seconds = max(now - self._began, 1e-9)
-        rate = self._new / seconds
+        rate = max(self._new / seconds, 1e-9)
         left = self._rows - self._done - self._new
         self._write(
             "info",
-            f"{self._done + self._new}/{self._rows} rows, {rate:.1f} rows/s, {self._tokens / seconds:.0f} tokens/s, "
-            f"{self._failed} failed, about {_duration(left / rate)} left",
+            f"{self._done + self._new}/{self._rows} rows, {rate:.1f} rows/s, "
+            f"{self._tokens / seconds:.0f} tokens/s, {self._failed} failed, "
+            f"about {_duration(left / rate)} left",
         )
 
     def _trouble(self, event: AttemptFailed) -> None:

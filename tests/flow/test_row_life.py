@@ -18,7 +18,7 @@ from qfbatch.pricing import Price
 from qfbatch.progress.events import AttemptFailed, Event, Throttled, TokenRenewed
 from qfbatch.records import Action, ErrorKind, Failure, Record, Status, Usage
 from qfbatch.retry import RetryPolicy
-from qfbatch.stopping import Stop
+from qfbatch.stopping import Stop, address
 from qfbatch.transport import HttpCall, TransportError
 from qfbatch.worker import Route, Surroundings, work
 
@@ -165,5 +165,17 @@ def test_dead_network_without_waits_burns_at_most_a_hundred_rows() -> None:
     """With no backoff at all a hundred rows out of attempts prove that nothing succeeds."""
     life = Life(UNWELL, retry=RetryPolicy(retry_count=1), latency_s=0.001)
     records = simulate(life.run(rows=1000))
-    assert 100 == len(records)
-    assert all(record is not None for record in records)
+    assert [False] * 99 + [True] == [record is None for record in records]
+
+
+def test_rows_that_reach_nothing_are_left_undone() -> None:
+    """Where not one call ever reached the service the run stops with all its rows left."""
+    life = Life(DOWN, retry=RetryPolicy(retry_count=2))
+    assert [None] == simulate(life.run(rows=5))
+    assert life.stop is not None
+    assert "not one call reached the service" in str(life.stop.reason)
+
+
+def test_address_is_shown_without_secrets() -> None:
+    """Of a URL only host and port are shown."""
+    assert "host:8080" == address("http://user:password@host:8080/path?access_token=secret")
