@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from qfbatch.records import Action, ErrorKind, Failure
 
 ALIKE_ROWS = 100
+PROVEN_ALIKE_ROWS = 1000
 FAILED_ATTEMPTS = 32
 FAILING_ROWS = 16
 UNREACHABLE_S = 10.0
@@ -22,6 +23,8 @@ class BreakerPolicy:
 
     Attributes:
         alike_rows: so many rows in a row failed with the same code, and none answered between.
+        proven_alike_rows: so many refused ones, once rows of the run were answered: an input may have a bad
+            stretch.
         failed_attempts: so many transient failures in a row, and none answered between, ...
         failing_rows: ... of so many rows: fewer may be a run's last ones, which the service cannot bear, ...
         quiet_s: ... over at least this long; a slow answer may still be on its way.
@@ -30,6 +33,7 @@ class BreakerPolicy:
     """
 
     alike_rows: int = ALIKE_ROWS
+    proven_alike_rows: int = PROVEN_ALIKE_ROWS
     failed_attempts: int = FAILED_ATTEMPTS
     failing_rows: int = FAILING_ROWS
     quiet_s: float = 60.0
@@ -43,10 +47,12 @@ class Breaker:
     Args:
         policy: when it trips.
         now: seconds on the caller's clock.
+        proven: whether rows of the run were answered before.
     """
 
-    def __init__(self, policy: BreakerPolicy, now: float) -> None:
+    def __init__(self, policy: BreakerPolicy, now: float, *, proven: bool = False) -> None:
         self._policy = policy
+        self._proven = proven
         self._alike: tuple[ErrorKind, int | None] | None = None
         self._alike_rows = 0
         self._attempts = 0
@@ -58,6 +64,7 @@ class Breaker:
 
     def succeeded(self) -> None:
         """A call was answered: everything before is forgiven."""
+        self._proven = True
         self._alike_rows = 0
         self._attempts = 0
         self._reached = False
@@ -97,7 +104,9 @@ class Breaker:
         alike = (failure.kind, failure.code)
         self._alike_rows = self._alike_rows + 1 if alike == self._alike else 1
         self._alike = alike
-        if self._alike_rows < self._policy.alike_rows:
+        refused_among_answered = self._proven and failure.action is Action.ROW
+        policy = self._policy
+        if self._alike_rows < (policy.proven_alike_rows if refused_among_answered else policy.alike_rows):
             return None
         return f"{self._alike_rows} rows in a row failed alike ({failure.message})"
 

@@ -26,19 +26,21 @@ class BudgetGuard:
         """Whether there is any limit."""
         return self._budget.max_cost is not None or self._budget.max_total_tokens is not None
 
-    def reached(self) -> str | None:
-        """Which limit leaves no room for another row, as a clause; None if there is room."""
+    @property
+    def has_room(self) -> bool:
+        """Whether another row may start, beside what is expected of those on their way."""
         max_tokens, max_cost = self._budget.max_total_tokens, self._budget.max_cost
-        if max_tokens is not None and self._tokens + self._reserved_tokens >= max_tokens:
-            return (
-                f"budget.max_total_tokens ({max_tokens}) is used up: {self._tokens:.0f} tokens spent, "
-                f"{self._reserved_tokens:.0f} expected of calls on their way"
-            )
-        if max_cost is not None and self._cost + self._reserved_cost >= max_cost:
-            return (
-                f"budget.max_cost ({max_cost:g}) is used up: {self._cost:.4f} spent, "
-                f"{self._reserved_cost:.4f} expected of calls on their way"
-            )
+        return (max_tokens is None or self._tokens + self._reserved_tokens < max_tokens) and (
+            max_cost is None or self._cost + self._reserved_cost < max_cost
+        )
+
+    def used_up(self) -> str | None:
+        """Which limit is spent, as a clause; None while rows on their way may yet leave room."""
+        max_tokens, max_cost = self._budget.max_total_tokens, self._budget.max_cost
+        if max_tokens is not None and self._tokens >= max_tokens:
+            return f"budget.max_total_tokens ({max_tokens}) is used up: {self._tokens:.0f} tokens spent"
+        if max_cost is not None and self._cost >= max_cost:
+            return f"budget.max_cost ({max_cost:g}) is used up: {self._cost:.4f} spent"
         return None
 
     def reserve(self, tokens: float, cost: float) -> None:

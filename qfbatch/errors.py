@@ -6,7 +6,7 @@
     ├── InputError                   3      an input file or row is wrong
     ├── RunDirectoryError            4      the run directory cannot be used
     │   ├── RunDirectoryHeld         4      another process is using it
-    │   ├── RunMismatch              4      it holds another job's answers, or the job changed what decides them
+    │   ├── RunMismatch              4      it holds answers that this job would mix with others
     │   └── StorageError             4      reading or writing it failed (disk full, no permission, damage)
     ├── ServiceRefused               5      the service refuses the whole job; resumable
     ├── BudgetReached                6      the job's budget is used up; resumable

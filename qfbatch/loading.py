@@ -70,6 +70,7 @@ class Loader:
                     parameters=body_fields(model.parameters, own) if own else dict(model.parameters),
                     estimated_tokens=estimate(prompt),
                     columns={name: columns[name] for name in self._carried if name in columns},
+                    failed_before=status is not None,
                 )
             )
         return requests

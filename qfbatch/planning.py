@@ -19,6 +19,7 @@ from qfbatch.job.settings import Job, ModelSettings
 from qfbatch.limits.quota import Quota
 from qfbatch.reader.changes import changed_files
 from qfbatch.records import Survey
+from qfbatch.resuming import is_replaceable
 from qfbatch.surveying import survey_input
 from qfbatch.tokens import estimate
 from qfbatch.worker import FIRST_EXPECTED_COMPLETION
@@ -97,12 +98,12 @@ def plan_job(job: Job, *, on_survey: Callable[[int, int], None] | None = None) -
     stands = "new"
     seen: dict[str, _Seen] = {}
     found: Survey | None = None
-    if manifest is not None:
+    if manifest is not None and not is_replaceable(layout, manifest, job):
         differing = differences(manifest.fingerprint, fingerprint(job))
         if differing:
-            stands = f"a run would be refused: the job changed ({'; '.join(differing)})"
+            stands = f"a run would be refused: the job changed ({'; '.join(differing)}); see run --fresh"
         elif changed_files(manifest.survey.files, job.input):
-            stands = "a run would be refused: the input changed"
+            stands = "a run would be refused: the input changed; see run --accept-input-change"
         else:
             stands, found, seen = "resumes", manifest.survey, _seen(scan_results(layout))
     found = found or survey_input(job, on_survey)

@@ -45,7 +45,8 @@ class ErrorKind(StrEnum):
     BAD_ANSWER = "bad_answer"  # not JSON, wrong types, body cut, too large
     TRUNCATED_STREAM = "truncated_stream"  # a stream that ended without its end event
     SERVER = "server"  # the service's own transient failure, HTTP 5xx
-    RATE_LIMITED = "rate_limited"  # QPS, RPM, TPM or load limit
+    RATE_LIMITED = "rate_limited"  # QPS, RPM, TPM limit
+    OVERLOADED = "overloaded"  # the service has too much to do, whoever asks
     INVALID_REQUEST = "invalid_request"  # the service rejects this row's request
     TOO_LONG = "too_long"  # prompt beyond the model's limit
     UNSAFE = "unsafe"  # refused as unsafe content
@@ -152,6 +153,7 @@ class Request(Struct, frozen=True, gc=False):
         parameters: body fields beside the prompt, `stream` included, as sent.
         estimated_tokens: prompt estimate plus expected completion; what the token limit is asked for.
         columns: the carried columns.
+        failed_before: whether a failed record of the row stands, which this request is to replace.
     """
 
     row_id: str
@@ -163,6 +165,7 @@ class Request(Struct, frozen=True, gc=False):
     parameters: dict[str, Any]
     estimated_tokens: int
     columns: dict[str, Any]
+    failed_before: bool = False
 
 
 class Usage(Struct, frozen=True, gc=False):

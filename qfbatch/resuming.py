@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from qfbatch.checkpoint.directory import has_answers
 from qfbatch.checkpoint.layout import RunLayout
 from qfbatch.checkpoint.manifest import Manifest, write_manifest
 from qfbatch.checkpoint.store import Checkpoint
@@ -14,6 +15,21 @@ from qfbatch.job.settings import Job
 from qfbatch.reader.changes import InputChange, changed_files
 from qfbatch.rehoming import count_differences, rehome
 from qfbatch.surveying import OnSurvey, survey_with_keys
+
+
+def is_replaceable(layout: RunLayout, manifest: Manifest, job: Job) -> bool:
+    """Whether the run there was begun by a job that differs, and holds no answer that could be mixed.
+
+    A job corrected after a first try that came to nothing then simply runs.
+
+    Raises:
+        InputError: a path of the job finds nothing any more.
+    """
+    if has_answers(layout):
+        return False
+    return bool(
+        differences(manifest.fingerprint, fingerprint(job)) or changed_files(manifest.survey.files, job.input)
+    )
 
 
 def refuse_other_question(manifest: Manifest, job: Job) -> None:

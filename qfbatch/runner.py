@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from functools import partial
 from msgspec import Struct
 
 from qfbatch.admission import Admission
-from qfbatch.breaker import Breaker, BreakerPolicy
+from qfbatch.breaker import PROVEN_ALIKE_ROWS, Breaker, BreakerPolicy
 from qfbatch.budget import BudgetGuard
 from qfbatch.checkpoint.committer import Committer
 from qfbatch.checkpoint.parts import PartSummary
@@ -150,6 +151,7 @@ class _Run:
             spent_tokens=done.total_tokens + done.discarded_tokens,
             spent_cost=sum(done.cost.values()),
         )
+        self._settled = asyncio.Event()  # a row ended: the budget may have room again
         self._asked = 0
         self._crews: list[asyncio.Task[None]] = []
 
@@ -162,7 +164,7 @@ class _Run:
                     RunStarted(
                         run=str(self._session.layout.path),
                         rows=self._rows_in_all(),
-                        done=self._tally.rows,
+                        done=self._tally.rows - self._session.failed_again,
                         notes=tuple(self._session.notes),
                     )
                 )
@@ -182,6 +184,7 @@ class _Run:
     async def _work(self, loop: asyncio.AbstractEventLoop, committer: Committer, service: Connection) -> None:
         admission = Admission(Gate(_without_adapting(self._job.limits), loop.time()), loop, self._clocks.rng)
         self._stop.on_request(admission.close)
+        self._stop.on_request(self._settled.set)
         reader = ShardReader(self._job.input)
         feeds = []
         for model in self._job.models:
@@ -194,7 +197,9 @@ class _Run:
                 transport=service.transport,
                 authorizer=service.authorizer,
                 lane=admission.lane(model.name, Gate(quota, loop.time())),
-                breaker=Breaker(self._breaker_policy(), loop.time()),
+                breaker=Breaker(
+                    self._breaker_policy(), loop.time(), proven=self._session.answered[model.name] > 0
+                ),
                 retry=self._job.retry,
             )
             load = Loader(self._job, model, self._session, reader, retry_failed=self._options.retry_failed)
@@ -229,7 +234,7 @@ class _Run:
         async def work_next() -> bool:
             if committer.crowded:
                 await committer.wait_for_room()
-            if self._stop.requested or self._out_of_budget():
+            if self._stop.requested or (self._budget.limited and not await self._within_budget()):
                 return False
             try:
                 request = await feed.take()
@@ -244,10 +249,13 @@ class _Run:
                 record = await work(route, request, around)
             finally:
                 self._budget.release(tokens, cost)
+                self._settled.set()
             if record is None:
                 return False
             self._asked += 1
             self._budget.spend(record)
+            if request.failed_before:
+                self._tally.replace_failed()
             committer.append(record)
             feed.recorded(request)
             return True
@@ -264,17 +272,18 @@ class _Run:
         )
         await crew.run()
 
-    def _out_of_budget(self) -> bool:
-        if not self._budget.limited:
-            return False
-        reached = self._budget.reached()
-        if reached is not None:
-            self._stop.request(
-                BudgetReached(
-                    f"{reached}.", hint="Raise the budget, then run the same command again to resume."
-                )
-            )
-        return reached is not None
+    async def _within_budget(self) -> bool:
+        """Whether the budget lets another row start; waits while rows on their way may still leave room."""
+        while not self._budget.has_room:
+            used_up = self._budget.used_up()
+            if used_up is not None:
+                hint = "Raise the budget, then run the same command again to resume."
+                self._stop.request(BudgetReached(used_up, hint=hint))
+            if self._stop.requested:
+                return False
+            self._settled.clear()
+            await self._settled.wait()
+        return True
 
     def _expected(self, route: Route, request: Request) -> tuple[float, float]:
         if not self._budget.limited:
@@ -287,6 +296,8 @@ class _Run:
     def _breaker_policy(self) -> BreakerPolicy:
         retry = self._job.retry
         return BreakerPolicy(
+            # Rows known to fail are asked again one after the other: that they fail alike is no news.
+            proven_alike_rows=sys.maxsize if self._options.retry_failed else PROVEN_ALIKE_ROWS,
             quiet_s=max(MINIMUM_QUIET_S, retry.request_timeout_s),
             throttled_s=retry.throttle_timeout_s,
         )

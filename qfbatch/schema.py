@@ -88,9 +88,7 @@ def to_table(records: Sequence[Record], input_columns: Sequence[InputColumn] = (
     # Transposed in one step: a third of the time of asking every record for every column.
     values = list(zip(*map(msgspec.structs.astuple, records), strict=True)) or [()] * len(_POSITIONS)
     arrays = [pa.array(values[_POSITIONS[column.name]], type=column.type) for column in COLUMNS]
-    arrays += [
-        pa.array(_carried(records, column), type=INPUT_TYPES[column.kind]) for column in input_columns
-    ]
+    arrays += [pa.array(_carried(records, column), type=INPUT_TYPES[column.kind]) for column in input_columns]
     return pa.Table.from_arrays(arrays, schema=results_schema(input_columns))
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import platform
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,7 +18,7 @@ from typing import Any
 import msgspec
 
 from qfbatch._version import __version__
-from qfbatch.checkpoint.directory import check_directory
+from qfbatch.checkpoint.directory import check_directory, has_answers
 from qfbatch.checkpoint.files import make_folder, storage_errors, sync_folder
 from qfbatch.checkpoint.layout import RunLayout
 from qfbatch.checkpoint.lock import RunLock
@@ -26,12 +26,12 @@ from qfbatch.checkpoint.manifest import Manifest, Session, read_manifest, write_
 from qfbatch.checkpoint.parts import PartSummary
 from qfbatch.checkpoint.store import Checkpoint, ShardState
 from qfbatch.checkpoint.succession import Succession
-from qfbatch.errors import QfbatchError
+from qfbatch.errors import QfbatchError, StorageError
 from qfbatch.feed import ShardWork
 from qfbatch.fingerprint import fingerprint
 from qfbatch.job.settings import Job
 from qfbatch.records import Survey
-from qfbatch.resuming import address_notes, follow_input, refuse_other_question
+from qfbatch.resuming import address_notes, follow_input, is_replaceable, refuse_other_question
 from qfbatch.surveying import OnSurvey, survey_with_keys
 
 
@@ -62,7 +62,9 @@ class OpenSession:
         layout: where it is.
         manifest: what the run is.
         checkpoint: its rows on disk, recovered.
-        committed: totals of what earlier sessions committed, less the failed rows to be asked again.
+        committed: totals of what earlier sessions committed.
+        answered: rows answered by each model, of these.
+        failed_again: failed rows, of these, that this session is to ask again.
         work: per model, the shards that may have open rows.
         notes: what the user should know, one line each.
         exit_code, ended: how the session ended, for the manifest.
@@ -72,6 +74,8 @@ class OpenSession:
     manifest: Manifest
     checkpoint: Checkpoint
     committed: PartSummary
+    answered: dict[str, int]
+    failed_again: int
     work: dict[str, list[ShardWork]]
     notes: list[str] = field(default_factory=list)
     exit_code: int | None = None
@@ -110,9 +114,11 @@ def open_session(
             make_folder(layout.path)
             lock = RunLock.acquire(layout)
             manifest = None
+        if manifest is not None and is_replaceable(layout, manifest, job):
+            manifest = None
         if manifest is None:
             manifest = _new_manifest(job, survey_with_keys(job, layout.keys, on_survey), now())
-        else:
+        elif has_answers(layout):
             refuse_other_question(manifest, job)
             notes += address_notes(manifest, job)
             manifest, told = follow_input(
@@ -138,7 +144,9 @@ def open_session(
                 session, ended_at=_iso(now()), exit_code=opened.exit_code, note=opened.ended
             )
             sessions = (*manifest.sessions[:-1], ended)
-            write_manifest(layout, msgspec.structs.replace(manifest, sessions=sessions))
+            # A full disk must not hide how the run ended; the session then looks like one that was killed.
+            with suppress(StorageError):
+                write_manifest(layout, msgspec.structs.replace(manifest, sessions=sessions))
     finally:
         lock.release()
 
@@ -172,7 +180,10 @@ def _open_checkpoint(
     recovery = checkpoint.recover()
     notes += recovery.notes
     work: dict[str, list[ShardWork]] = {model: [] for model in models}
-    again = PartSummary()
+    answered = dict.fromkeys(models, 0)
+    failed_again = 0
+    for (model, _), progress in recovery.shards.items():
+        answered[model] += progress.summary.succeeded
     first = 0
     for shard in found.shards:
         wanted = shard.rows if options.limit is None else min(shard.rows, options.limit - first)
@@ -184,13 +195,8 @@ def _open_checkpoint(
             ask_again = progress.summary.failed if options.retry_failed else 0
             if progress.state is not ShardState.COMPLETE or ask_again:
                 work[model].append(ShardWork(shard, wanted))
-                again += PartSummary(rows=ask_again, failed=ask_again)
-    committed = msgspec.structs.replace(
-        recovery.summary,
-        rows=recovery.summary.rows - again.rows,
-        failed=recovery.summary.failed - again.failed,
-    )
-    return OpenSession(layout, manifest, checkpoint, committed, work, notes)
+                failed_again += ask_again
+    return OpenSession(layout, manifest, checkpoint, recovery.summary, answered, failed_again, work, notes)
 
 
 def _set_aside(layout: RunLayout) -> Path:

@@ -29,22 +29,20 @@ def stop_on_signals(
             now_or_never()
             return
         stop.request(
-            Interrupted(
-                f"interrupted by {signum.name}.",
-                signum=signum,
-                hint="Everything answered is kept. Resume with the same command.",
-            )
+            Interrupted(f"interrupted by {signum.name}", signum=signum, hint="Everything answered is kept.")
         )
         loop.call_later(grace_s, now_or_never)
 
-    handled = []
+    before = {}
     for signum in (signal.SIGINT, signal.SIGTERM):
+        handler = signal.getsignal(signum)
         # Not to be had on Windows' loops nor off the main thread: there Python's own handling stays.
         with contextlib.suppress(NotImplementedError, RuntimeError, ValueError):
             loop.add_signal_handler(signum, received, signum)
-            handled.append(signum)
+            before[signum] = handler
     try:
         yield
     finally:
-        for signum in handled:
+        for signum, handler in before.items():
             loop.remove_signal_handler(signum)
+            signal.signal(signum, handler)

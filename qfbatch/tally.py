@@ -37,6 +37,10 @@ class Tally:
         """Rows with a record."""
         return self.succeeded + self.failed + self.skipped
 
+    def replace_failed(self) -> None:
+        """A row that stood as failed was asked again: its new record is about to be added."""
+        self.failed -= 1
+
     def add(self, records: Iterable[Record]) -> None:
         """Take newly committed records."""
         for record in records:

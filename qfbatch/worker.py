@@ -22,6 +22,7 @@ from qfbatch.progress.events import AttemptFailed, Observer, Throttled, TokenRen
 from qfbatch.records import (
     Action,
     Completion,
+    ErrorKind,
     Failure,
     Record,
     Request,
@@ -35,7 +36,6 @@ from qfbatch.transport import HttpCall, Transport, TransportError
 
 MICROSECONDS = 1_000_000
 FIRST_EXPECTED_COMPLETION = 128  # tokens, until answers have been seen
-OVERLOADED = frozenset({336100})  # refusals that speak of the service's load, not of a rate
 SMOOTHING = 0.05  # weight of the newest answer in the expected completion
 
 
@@ -375,7 +375,7 @@ class _Life:
             started=began,
             retry_after_s=failure.retry_after_s,
             tokens=tokens,
-            overloaded=failure.code in OVERLOADED,
+            overloaded=failure.kind is ErrorKind.OVERLOADED,
         )
         self.around.observe(
             Throttled(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from qfbatch.breaker import Breaker, BreakerPolicy
 from qfbatch.records import Action, ErrorKind, Failure
 
@@ -69,6 +71,17 @@ def test_rows_refused_differently_do_not_trip() -> None:
     other = Failure(ErrorKind.TOO_LONG, Action.ROW, "too long", code=336103)
     reasons = {breaker.failed((WRONG, other)[n % 2], 0.0, f"r{n}") for n in range(1000)}
     assert {None} == reasons
+
+
+@pytest.mark.parametrize("proven", [False, True])
+def test_a_bad_stretch_among_good_rows_does_not_trip(proven: bool) -> None:  # noqa: FBT001 - a case
+    """Where rows were answered, now or in an earlier session, it takes a thousand refused ones."""
+    breaker = Breaker(BreakerPolicy(), 0.0, proven=proven)
+    if not proven:
+        breaker.succeeded()
+    reasons = [breaker.failed(WRONG, 0.0, f"r{number}") for number in range(1000)]
+    assert [None] * 999 == reasons[:999]
+    assert "1000 rows in a row failed alike (bad request)" == reasons[999]
 
 
 def test_answer_between_refused_rows_forgives_them() -> None:

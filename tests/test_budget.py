@@ -20,44 +20,39 @@ RECORD = Record(
 def test_no_budget_lets_everything_pass() -> None:
     """Without limits nothing is ever reached."""
     guard = BudgetGuard(Budget(), spent_tokens=10**12, spent_cost=1e12)
-    assert (False, None) == (guard.limited, guard.reached())
+    assert (False, True, None) == (guard.limited, guard.has_room, guard.used_up())
 
 
 def test_dropped_answers_are_counted() -> None:
     """Tokens of answers that were paid for and thrown away count like those kept."""
     guard = BudgetGuard(Budget(max_total_tokens=42))
     guard.spend(RECORD)
-    assert "budget.max_total_tokens (42) is used up: 42 tokens spent, 0 expected of calls on their way" == (
-        guard.reached()
-    )
-    assert BudgetGuard(Budget(max_total_tokens=43)).reached() is None
+    assert "budget.max_total_tokens (42) is used up: 42 tokens spent" == guard.used_up()
+    assert not guard.has_room
 
 
 def test_rows_on_their_way_are_counted_until_they_end() -> None:
-    """What is in flight counts at its expected size, and no longer once it ended."""
+    """What is in flight leaves no room at its expected size; the budget is used up only by what was spent."""
     guard = BudgetGuard(Budget(max_total_tokens=100))
     guard.reserve(60, 0.0)
-    assert guard.reached() is None
+    assert guard.has_room
     guard.reserve(60, 0.0)
-    assert guard.reached() is not None
+    assert (False, None) == (guard.has_room, guard.used_up())
     guard.release(60, 0.0)
-    assert guard.reached() is None
+    assert guard.has_room
 
 
 def test_cost_is_limited_over_all_sessions() -> None:
     """What earlier sessions cost counts."""
     guard = BudgetGuard(replace(Budget(), max_cost=2.0), spent_cost=1.0)
     guard.spend(RECORD)
-    assert guard.reached() is None
+    assert guard.has_room
     guard.spend(RECORD)
-    assert (
-        "budget.max_cost (2) is used up: 2.0000 spent, 0.0000 expected of calls on their way"
-        == guard.reached()
-    )
+    assert "budget.max_cost (2) is used up: 2.0000 spent" == guard.used_up()
 
 
 def test_record_without_cost_or_tokens_spends_nothing() -> None:
     """A failed row without usage costs nothing."""
     guard = BudgetGuard(Budget(max_total_tokens=1, max_cost=0.1))
     guard.spend(msgspec.structs.replace(RECORD, total_tokens=None, discarded_tokens=0, cost=None))
-    assert guard.reached() is None
+    assert guard.has_room

@@ -50,6 +50,15 @@ def prepare_directory(layout: RunLayout) -> None:
         sweep(folder)
 
 
+def has_answers(layout: RunLayout) -> bool:
+    """Whether any shard was begun; a run without is a plan and nothing more.
+
+    Raises:
+        StorageError: a folder can't be read.
+    """
+    return bool(list_parts(layout) or list_journals(layout))
+
+
 def list_parts(layout: RunLayout) -> dict[tuple[str, int], Path]:
     """All parts by (slug, shard), in file name order.
 

@@ -79,14 +79,15 @@ class LazyGroup(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; an expected error becomes one message on stderr and its own exit code."""
+        signal.signal(signal.SIGTERM, _terminate)
         try:
             return super().invoke(ctx)
         except QfbatchError as error:
             say(str(error), level="error")
             ctx.exit(error.exit_code)
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as interrupt:
             say("interrupted; run the same command again to go on.")
-            ctx.exit(128 + signal.SIGINT)
+            ctx.exit(128 + (signal.SIGTERM if isinstance(interrupt, _Terminated) else signal.SIGINT))
         except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
             raise  # the last one is `… | head`, which click ends in silence
         except Exception as error:
@@ -99,6 +100,14 @@ class LazyGroup(click.Group):
                 level="error",
             )
             ctx.exit(INTERNAL_ERROR)
+
+
+class _Terminated(KeyboardInterrupt):
+    """SIGTERM outside a run's event loop, which handles signals itself."""
+
+
+def _terminate(_signum: int, _frame: object) -> None:
+    raise _Terminated
 
 
 def _open_standard_streams() -> None:

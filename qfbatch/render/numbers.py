@@ -28,6 +28,11 @@ def count(number: int) -> str:
     return f"{number:,}"
 
 
+def things(number: int, name: str) -> str:
+    """A number of things: "1 row", "2,000 rows"."""
+    return f"{count(number)} {name}" + ("" if number == 1 else "s")
+
+
 def share(part: int, whole: int) -> str:
     """A part in per cent: `93.1 %`; never rounded to all or nothing where it is neither."""
     if not whole:

@@ -8,9 +8,10 @@ from qfbatch.render import numbers
 
 def render(plan: Plan) -> str:
     """The plan, ending in a newline."""
-    size = f"{numbers.count(plan.rows)} rows in {numbers.count(plan.files)} files"
+    size = f"{numbers.things(plan.rows, 'row')} in {numbers.things(plan.files, 'file')}"
+    parts = f"{numbers.things(plan.shards, 'shard')}, {numbers.things(len(plan.models), 'model')}"
     lines = [
-        f"{plan.name}: {size}, {numbers.count(plan.shards)} shards, {len(plan.models)} models",
+        f"{plan.name}: {size}, {parts}",
         f"run directory: {plan.directory}: {plan.stands}",
         "",
     ]

@@ -70,7 +70,7 @@ ERROR_CODES: dict[int, tuple[ErrorKind, Action]] = {
     336006: (_K.INVALID_REQUEST, _W),
     336007: (_K.TOO_LONG, _W),
     336008: (_K.INVALID_REQUEST, _W),
-    336100: (_K.RATE_LIMITED, _T),
+    336100: (_K.OVERLOADED, _T),
     336101: (_K.INVALID_REQUEST, _J),
     336102: (_K.INVALID_REQUEST, _W),
     336103: (_K.TOO_LONG, _W),

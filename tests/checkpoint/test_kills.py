@@ -48,7 +48,9 @@ def assert_nothing_paid_twice(sessions: list[Said], *, damaged: int = 0) -> None
     assert len(asked) - len(set(asked)) <= kills * (GROUP_ROWS + 1) + damaged
 
 
-@pytest.mark.parametrize("point", [n for n in NAMES if not n.startswith(("recovery", "rewrite"))])
+@pytest.mark.parametrize(
+    "point", [n for n in NAMES if not n.startswith(("recovery", "rewrite", "succession"))]
+)
 def test_kill_at_a_point_loses_and_doubles_nothing(point: str, tmp_path: Path) -> None:
     """Killed at any named point, the next run completes without asking a committed row again."""
     run = tmp_path / "run"

@@ -17,7 +17,7 @@ from qfbatch.transport import HttpCall, Response, TransportError
 
 Answer = Completion | Failure
 THROTTLED = Failure(ErrorKind.RATE_LIMITED, Action.THROTTLE, "rpm limit", code=336501)
-OVERLOADED = Failure(ErrorKind.RATE_LIMITED, Action.THROTTLE, "high load", code=336100)
+OVERLOADED = Failure(ErrorKind.OVERLOADED, Action.THROTTLE, "high load", code=336100)
 UPLINK_S = 0.02
 UPLINK_JITTER_S = 0.005
 

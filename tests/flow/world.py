@@ -150,8 +150,9 @@ async def _crew(  # noqa: PLR0917 - the runner's own list
     async def work_next() -> bool:
         if ended.stop.requested:
             return False
-        if guard.limited and (reached := guard.reached()) is not None:
-            ended.stop.request(Interrupted(reached))
+        if not guard.has_room:
+            # Not waiting for rows on their way, as the runner does: a world ends where the budget binds.
+            ended.stop.request(Interrupted("no room in the budget"))
             return False
         row = await feed.take()
         if row is None or ended.stop.requested:

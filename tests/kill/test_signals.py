@@ -118,10 +118,7 @@ def test_grace_shorter_than_the_calls(tmp_path: Path, server: ScriptedServer, le
     "signum",
     [
         signal.SIGINT,
-        pytest.param(
-            signal.SIGTERM,
-            marks=pytest.mark.xfail(reason="SIGTERM before the first call ends the process without a word"),
-        ),
+        signal.SIGTERM,
     ],
 )
 def test_signal_during_the_survey(

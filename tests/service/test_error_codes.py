@@ -37,7 +37,7 @@ CODES = [
     (336006, "row", "invalid_request"),
     (336007, "row", "too_long"),
     (336008, "row", "invalid_request"),
-    (336100, "throttle", "rate_limited"),
+    (336100, "throttle", "overloaded"),
     (336101, "job", "invalid_request"),
     (336102, "row", "invalid_request"),
     (336103, "row", "too_long"),

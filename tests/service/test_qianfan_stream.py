@@ -226,7 +226,7 @@ def test_an_error_in_the_middle() -> None:
     assert stream.ended
     stream.feed(event(result="x", is_end=True))
     assert stream.finish() == Failure(
-        ErrorKind.RATE_LIMITED, Action.THROTTLE, "busy", code=336100, usage=Usage(2, 3, 5)
+        ErrorKind.OVERLOADED, Action.THROTTLE, "busy", code=336100, usage=Usage(2, 3, 5)
     )
 
 
