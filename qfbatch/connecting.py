@@ -47,7 +47,12 @@ def service_address(job: Job) -> Iterator[str]:
 
 @asynccontextmanager
 async def connection(
-    job: Job, base_url: str, *, environ: Mapping[str, str], now: Callable[[], float]
+    job: Job,
+    base_url: str,
+    *,
+    environ: Mapping[str, str],
+    now: Callable[[], float],
+    on_renewed: Callable[[], None] = lambda: None,
 ) -> AsyncIterator[Connection]:
     """The job's connection to the service at `base_url`, closed with the context.
 
@@ -56,6 +61,7 @@ async def connection(
         base_url: from `service_address`.
         environ: where credentials, proxies and certificates are found.
         now: wall clock, seconds since the epoch.
+        on_renewed: told when the service called a token stale and a new one was fetched.
 
     Raises:
         ServiceRefused: the credentials the job asks for are not set.
@@ -71,6 +77,7 @@ async def connection(
             environ=environ,
             transport=transport,
             now=now,
+            on_renewed=on_renewed,
         )
         yield Connection(base_url, dialect_named(job.service.api), transport, authorizer)
     finally:

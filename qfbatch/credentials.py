@@ -175,6 +175,7 @@ class OAuth:
         found: where they came from.
         transport: carries the token call.
         now: wall clock, seconds since the epoch.
+        on_renewed: told when a stale token was replaced.
     """
 
     def __init__(
@@ -186,8 +187,10 @@ class OAuth:
         *,
         transport: Transport,
         now: Callable[[], float],
+        on_renewed: Callable[[], None],
     ) -> None:
         self._base_url = base_url
+        self._on_renewed = on_renewed
         self._client_id = client_id
         self._client_secret = client_secret
         self._transport = transport
@@ -215,6 +218,7 @@ class OAuth:
         async with self._fetching:
             if self._query and refused.url.endswith(self._query):
                 await self._fetch(after=fetches)
+                self._on_renewed()
         return True
 
     async def _fetch(self, *, after: int) -> None:
@@ -289,6 +293,7 @@ def find_authorizer(
     environ: Mapping[str, str],
     transport: Transport,
     now: Callable[[], float],
+    on_renewed: Callable[[], None] = lambda: None,
 ) -> Authorizer:
     """The credentials that `service.auth` asks for, from the environment.
 
@@ -301,6 +306,7 @@ def find_authorizer(
         environ: the process environment and `.env`.
         transport: carries token calls.
         now: wall clock, seconds since the epoch.
+        on_renewed: told when the service called a token stale and a new one was fetched.
 
     Raises:
         ServiceRefused: if the asked-for variables are not set.
@@ -315,7 +321,7 @@ def find_authorizer(
         return StaticToken(base_url, token, "token from QIANFAN_ACCESS_TOKEN")
     if auth in ("auto", "oauth") and ak and sk:
         found = "OAuth keys from QIANFAN_AK and QIANFAN_SK"
-        return OAuth(base_url, ak, sk, found, transport=transport, now=now)
+        return OAuth(base_url, ak, sk, found, transport=transport, now=now, on_renewed=on_renewed)
     if auth in ("auto", "iam") and access_key and secret_key:
         found = "IAM keys from QIANFAN_ACCESS_KEY and QIANFAN_SECRET_KEY"
         return Iam(base_url, access_key, secret_key, found, now=now)

@@ -39,6 +39,7 @@ from qfbatch.progress.events import (
     ShardClosed,
     Stopping,
     Surveyed,
+    TokenRenewed,
 )
 from qfbatch.reader.shard_reader import ShardReader
 from qfbatch.records import Record, Request
@@ -159,7 +160,13 @@ class _Run:
         """Work until nothing is left or the run is stopped; commit everything in either case."""
         loop = asyncio.get_running_loop()
         try:
-            async with connection(self._job, base_url, environ=environ, now=self._clocks.now) as service:
+            async with connection(
+                self._job,
+                base_url,
+                environ=environ,
+                now=self._clocks.now,
+                on_renewed=lambda: self._observe(TokenRenewed()),
+            ) as service:
                 self._observe(
                     RunStarted(
                         run=str(self._session.layout.path),

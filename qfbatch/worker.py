@@ -18,7 +18,7 @@ from qfbatch.admission import Lane
 from qfbatch.breaker import Breaker
 from qfbatch.credentials import Authorizer
 from qfbatch.job.settings import ModelSettings
-from qfbatch.progress.events import AttemptFailed, Observer, Throttled, TokenRenewed
+from qfbatch.progress.events import AttemptFailed, Observer, Throttled
 from qfbatch.records import (
     Action,
     Completion,
@@ -359,7 +359,6 @@ class _Life:
         try:
             if not self.renewed and sent is not None and await route.authorizer.renew(sent):
                 self.renewed = True
-                around.observe(TokenRenewed(model=self.request.model))
                 return None
         except TransportError as error:
             # Mostly transient: the token service is unwell, and the next attempt asks again. Not for ever.

@@ -97,6 +97,7 @@ _NEXT_STEPS = {
     ErrorKind.NOT_FOUND: "Check the model's `endpoint`: it is the last part of the service's URL.",
     ErrorKind.QUOTA: "Wait for the quota to be renewed, or pay the account.",
     ErrorKind.RATE_LIMITED: _BUSY,
+    ErrorKind.OVERLOADED: _BUSY,
     ErrorKind.SERVER: _BUSY,
     ErrorKind.INVALID_REQUEST: _THIS_ROW,
     ErrorKind.TOO_LONG: _THIS_ROW,

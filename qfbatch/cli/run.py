@@ -111,7 +111,7 @@ def _tell(command_line: list[str], job: Job, result: RunResult, limit: int | Non
     counts = f"{result.succeeded} succeeded, {result.failed} failed"
     place = f"; answers are in {job.output_path}." if result.succeeded else "."
     if result.reason is not None:
-        say(f"stopped: {result.reason.message}")
+        say(f"stopped: {result.reason.message.rstrip('.')}")
         say(f"{counts}, {result.left} left{place}")
         if result.reason.hint:
             say(result.reason.hint)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import Never, TextIO
 
 from tqdm import tqdm
@@ -56,13 +57,13 @@ class ProgressBar:
             case Pulse():
                 run = event.lanes[""]
                 binding = sorted({gate.binding for gate in event.lanes.values()} - {""})
-                self._standing = f"{run.in_flight} in flight, {event.waiting} waiting" + (
-                    f" for {'/'.join(binding)}" if binding else ""
-                )
+                self._standing = f"{run.in_flight} in flight"
+                if event.waiting and binding:
+                    self._standing += f", {event.waiting} wait for {'/'.join(binding)}"
                 bar.set_postfix_str(self._postfix(), refresh=True)
             case Stopping():
                 bar.write(
-                    f"stopping: {event.reason} ({event.in_flight} calls on their way)", file=self._stream
+                    f"stopping, {event.in_flight} calls on their way: {event.reason}", file=self._stream
                 )
             case RunEnded():
                 bar.close()
@@ -80,7 +81,7 @@ class ProgressBar:
             unit="row",
             dynamic_ncols=True,
             smoothing=0.05,
-            desc=event.run,
+            desc=Path(event.run).name,
         )
 
     def _count(self, event: RowsCommitted) -> None:

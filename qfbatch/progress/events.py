@@ -60,9 +60,7 @@ class Throttled(Struct, frozen=True, tag=True):
 
 
 class TokenRenewed(Struct, frozen=True, tag=True):
-    """Credentials went stale and were renewed, for all rows in flight."""
-
-    model: str
+    """The access token went stale and was renewed, once for all rows in flight."""
 
 
 class RowsCommitted(Struct, frozen=True, tag=True):

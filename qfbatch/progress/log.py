@@ -12,7 +12,6 @@ from qfbatch.progress.events import (
     AttemptFailed,
     Event,
     RowsCommitted,
-    RunEnded,
     RunStarted,
     Stopping,
     Throttled,
@@ -75,15 +74,9 @@ class LogLines:
             case AttemptFailed():
                 self._trouble(event)
             case TokenRenewed():
-                self._write("info", f"{event.model}: credentials renewed")
+                self._write("info", "the access token was renewed")
             case Stopping():
-                self._write("warning", f"stopping: {event.reason} ({event.in_flight} calls on their way)")
-            case RunEnded():
-                self._write(
-                    "info",
-                    f"ended: {event.succeeded} succeeded, {event.failed} failed, {event.left} left"
-                    f" (exit {event.exit_code})",
-                )
+                self._write("warning", f"stopping, {event.in_flight} calls on their way: {event.reason}")
             case _:
                 pass
 

@@ -87,6 +87,16 @@ def test_retry_failed_asks_only_failed_rows(desk: Desk) -> None:
     ]
 
 
+def test_failed_rows_beyond_the_limit_still_stand(desk: Desk) -> None:
+    """`--retry-failed` with `--limit` leaves later failed rows failed, and says so by its exit code."""
+    desk.rows(["good", "{{fault: 503 times=2}} early", "fine", "{{fault: 336003}} late"])
+    endpoint = desk.job()
+    assert desk.type("run", "job.yaml").code == 1
+    done = desk.type("run", "job.yaml", "--retry-failed", "--limit", "2")
+    assert (done.code, "in all 3 succeeded, 1 failed" in done.err) == (1, True), done.err
+    assert desk.server.calls(endpoint)["{{fault: 336003}} late"] == (1, 0)
+
+
 def test_a_limited_run_goes_on(desk: Desk) -> None:
     """`--limit` does the first rows; the full run does the others and asks no row twice."""
     desk.rows(12)

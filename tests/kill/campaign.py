@@ -221,7 +221,7 @@ def fight(campaign: Campaign, rng: random.Random, stages: Stages, kills: int) ->
 
 def random_workload(rng: random.Random, seed: int) -> tuple[Workload, Stages]:
     """A job of its own kind for every seed: sizes, streams, models, limits and retried failures."""
-    rows = rng.choice([400, 1500, 4000])  # more would hold 100 refused rows: --retry-failed stops at those
+    rows = rng.choice([400, 1500, 9000])
     models = {"plain-model": "echo,delay=0.004"}
     if rng.random() < 0.7:
         models["Zweites/二"] = rng.choice(["words,delay=0.003", "echo,delay=0.02,sigma=1"])
