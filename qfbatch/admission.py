@@ -28,7 +28,7 @@ class Admission:
         self.gate = gate
         self._loop = loop
         self._rng = rng
-        self._lanes: list[Lane] = []
+        self.lanes: list[Lane] = []
         self._turn = 0
         self._timer: asyncio.TimerHandle | None = None
         self._closed = False
@@ -36,13 +36,13 @@ class Admission:
     def lane(self, name: str, gate: Gate) -> Lane:
         """A further lane, with its own limits beside the run's."""
         lane = Lane(self, name, gate, self._loop, self._rng)
-        self._lanes.append(lane)
+        self.lanes.append(lane)
         return lane
 
     @property
     def waiting(self) -> int:
         """Rows waiting to be admitted."""
-        return sum(len(lane.waiters) for lane in self._lanes)
+        return sum(len(lane.waiters) for lane in self.lanes)
 
     @property
     def in_flight(self) -> int:
@@ -52,16 +52,14 @@ class Admission:
     def statistics(self) -> dict[str, GateStatistics]:
         """All gates at this moment: the run's under "", then each lane's under its name."""
         now = self._loop.time()
-        return {"": self.gate.statistics(now)} | {
-            lane.name: lane.gate.statistics(now) for lane in self._lanes
-        }
+        return {"": self.gate.statistics(now)} | {lane.name: lane.gate.statistics(now) for lane in self.lanes}
 
     def close(self) -> None:
         """Admit nobody any more: whoever waits is turned away."""
         self._closed = True
         if self._timer is not None:
             self._timer.cancel()
-        for lane in self._lanes:
+        for lane in self.lanes:
             lane.turn_away()
 
     @property
@@ -75,7 +73,7 @@ class Admission:
             self._timer.cancel()
             self._timer = None
         wake_at = float("inf")
-        lanes = self._lanes
+        lanes = self.lanes
         blocked = 0
         while blocked < len(lanes) and not self.gate.full:
             self._turn = (self._turn + 1) % len(lanes)
@@ -141,8 +139,10 @@ class Lane:
         """The call has ended, however it ended."""
         self.gate.leave(estimated_tokens=estimated_tokens, actual_tokens=actual_tokens)
         self._admission.gate.leave(estimated_tokens=estimated_tokens, actual_tokens=actual_tokens)
-        if self._admission.waiting:
-            self._admission.pump()
+        for lane in self._admission.lanes:
+            if lane.waiters:
+                self._admission.pump()
+                return
 
     def succeeded(self, *, started: float) -> None:
         """A call that started at `started` (loop time) was answered."""

@@ -238,10 +238,13 @@ class _Run:
         committer: Committer,
         loop: asyncio.AbstractEventLoop,
     ) -> None:
+        limited = self._budget.limited
+        work_row = self._work_within_budget if limited else work
+
         async def work_next() -> bool:
             if committer.crowded:
                 await committer.wait_for_room()
-            if self._stop.requested or (self._budget.limited and not await self._within_budget()):
+            if self._stop.requested or (limited and not await self._has_room()):
                 return False
             try:
                 request = await feed.take()
@@ -250,17 +253,10 @@ class _Run:
                 return False
             if request is None or self._stop.requested:
                 return False
-            tokens, cost = self._expected(route, request)
-            self._budget.reserve(tokens, cost)
-            try:
-                record = await work(route, request, around)
-            finally:
-                self._budget.release(tokens, cost)
-                self._settled.set()
+            record = await work_row(route, request, around)
             if record is None:
                 return False
             self._asked += 1
-            self._budget.spend(record)
             if request.failed_before:
                 self._tally.replace_failed()
             committer.append(record)
@@ -279,7 +275,26 @@ class _Run:
         )
         await crew.run()
 
-    async def _within_budget(self) -> bool:
+    async def _work_within_budget(
+        self, route: Route, request: Request, around: Surroundings
+    ) -> Record | None:
+        """`work`, with the budget knowing what is on its way and what it came to."""
+        tokens = request.estimated_tokens + route.expected_completion
+        price = route.model.price
+        cost = 0.0
+        if price is not None:
+            cost = price.of_tokens(request.estimated_tokens, int(route.expected_completion)) or 0.0
+        self._budget.reserve(tokens, cost)
+        try:
+            record = await work(route, request, around)
+        finally:
+            self._budget.release(tokens, cost)
+            self._settled.set()
+        if record is not None:
+            self._budget.spend(record)
+        return record
+
+    async def _has_room(self) -> bool:
         """Whether the budget lets another row start; waits while rows on their way may still leave room."""
         while not self._budget.has_room:
             used_up = self._budget.used_up()
@@ -291,14 +306,6 @@ class _Run:
             self._settled.clear()
             await self._settled.wait()
         return True
-
-    def _expected(self, route: Route, request: Request) -> tuple[float, float]:
-        if not self._budget.limited:
-            return 0.0, 0.0
-        completion = route.expected_completion
-        price = route.model.price
-        cost = price.of_tokens(request.estimated_tokens, int(completion)) if price is not None else None
-        return request.estimated_tokens + completion, cost or 0.0
 
     def _breaker_policy(self) -> BreakerPolicy:
         retry = self._job.retry

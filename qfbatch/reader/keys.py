@@ -5,7 +5,6 @@ Only for counting: which answers are kept is decided by comparing what was asked
 
 from __future__ import annotations
 
-from array import array
 from collections.abc import Mapping, Sequence
 from hashlib import blake2b
 from typing import Any
@@ -14,7 +13,8 @@ import msgspec
 
 from qfbatch.reader.rows import PARAMETERS
 
-KEY_BYTES = 16  # 8 of the id, 8 of the content, little-endian
+KEY_BYTES = 16  # 8 of the id, 8 of the content
+_NO_ID = bytes(8)
 
 _encode = msgspec.json.Encoder(order="sorted").encode
 
@@ -27,14 +27,14 @@ def row_keys(ids: Sequence[str], prompts: Sequence[str], rows: Sequence[Mapping[
         prompts: their prompts.
         rows: their columns, of which only their own parameters count.
     """
-    keys = array("Q")
+    halves: list[bytes] = []
     for index, prompt in enumerate(prompts):
-        keys.append(_hash(ids[index].encode("utf-8", "surrogatepass")) if ids else 0)
+        halves.append(_hash(ids[index].encode("utf-8", "surrogatepass")) if ids else _NO_ID)
         content = prompt.encode("utf-8", "surrogatepass")
         own = rows[index].get(PARAMETERS)
-        keys.append(_hash(content + b"\0" + _encode(own)) if own else _hash(content))
-    return keys.tobytes()
+        halves.append(_hash(content + b"\0" + _encode(own)) if own else _hash(content))
+    return b"".join(halves)
 
 
-def _hash(content: bytes) -> int:
-    return int.from_bytes(blake2b(content, digest_size=8).digest(), "little")
+def _hash(content: bytes) -> bytes:
+    return blake2b(content, digest_size=8).digest()
