@@ -30,6 +30,7 @@ def scripted(bench: Bench) -> list[Figure]:
     """The scripted engine, asked by wrk as fast as it can; what counts is the server's own CPU."""
     per_cpu, rates = [], []
     with EmbeddedServer(engine="scripted") as server:
+        _ask(server.base_url + COMPLETIONS + "/echo", "is this an answer?")
         for _ in range(bench.repeats):
             before = _cpu_s(server.pid)
             seconds = bench.size(8, 1)
