@@ -17,7 +17,8 @@ import msgspec
 from qfbatch.errors import ServiceRefused
 from qfbatch.records import Action, ErrorKind, Failure
 from qfbatch.service.dialect import Call
-from qfbatch.service.http_failures import bad_answer, clean_message, status_failure
+from qfbatch.service.http_failures import bad_answer, status_failure
+from qfbatch.service.redaction import clean_message
 from qfbatch.service.signing import sign
 from qfbatch.transport import HttpCall, Transport, TransportError
 

@@ -18,7 +18,7 @@ import click
 from qfbatch._version import __version__
 from qfbatch.cli.talk import say
 from qfbatch.errors import QfbatchError
-from qfbatch.service.http_failures import clean_message
+from qfbatch.service.redaction import clean_message
 
 TRACEBACK_VARIABLE = "QFBATCH_TRACEBACK"
 INTERNAL_ERROR = 70  # EX_SOFTWARE of sysexits.h: none of the documented outcomes

@@ -2,31 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 
 from qfbatch.records import Action, ErrorKind, Failure
 from qfbatch.service.dialect import Header
+from qfbatch.service.redaction import clean_message
 
-MAX_MESSAGE = 500
 MAX_RETRY_AFTER_S = 600.0
-
-# Credentials as they appear in URLs, headers and JSON that servers and libraries echo in messages: the first
-# group of each line stays, what follows is blanked.
-_SECRETS = re.compile(
-    r"""(?ix)
-    (authorization["']?\s*[:=]\s*["']?) (?:(?:bearer|basic)\s+)? [^\s"',]+
-    | ((?:access_token|refresh_token|client_secret|client_id|session_key|session_secret|api_?key|secret_?key
-        |access_?key|password|(?<![a-z])(?:ak|sk))
-        (?:["']|%22)?\s*(?:=|:|%3d|%3a)\s*(?:["']|%22)?) [^&\s"',;}]+
-    | (bearer\s+) [^\s"',]+
-    | (bce-auth-v1/|bce-v3/|\bALTAK-) [^\s"',]+
-    | (://) [^/\s@]+ (?=@)
-    | \b[0-9]{2}\.[0-9a-f]{32}\.[0-9]+\.[0-9]+(?:\.[\w-]+)?  # an access token by its own shape
-    """
-)
-_READ_AHEAD = 8 * MAX_MESSAGE  # of a message's text, the most that is looked at
 
 _STATUS = {
     400: (ErrorKind.INVALID_REQUEST, Action.ROW),
@@ -37,19 +20,6 @@ _STATUS = {
     425: (ErrorKind.SERVER, Action.RETRY),
     429: (ErrorKind.RATE_LIMITED, Action.THROTTLE),
 }
-
-
-def _blanked(match: re.Match[str]) -> str:
-    return ("" if match.lastindex is None else match[match.lastindex]) + "***"
-
-
-def clean_message(message: str) -> str:
-    """A message fit for logs and results: one line, bounded, credentials blanked out."""
-    text = _SECRETS.sub(_blanked, message[:_READ_AHEAD])
-    if not text.isprintable():  # line ends, terminal escapes, lone surrogates
-        text = "".join(character if character.isprintable() else " " for character in text)
-    text = " ".join(text.split())
-    return text if len(text) <= MAX_MESSAGE else text[: MAX_MESSAGE - 1] + "…"
 
 
 def classify_status(status: int) -> tuple[ErrorKind, Action]:

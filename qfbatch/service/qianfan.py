@@ -17,7 +17,6 @@ from qfbatch.service.dialect import Call, Header, RateSignals
 from qfbatch.service.http_failures import (
     bad_answer,
     classify_status,
-    clean_message,
     retry_after_s,
     status_failure,
 )
@@ -34,6 +33,7 @@ from qfbatch.service.qianfan_answers import (
     usage_of,
     usage_of_stream,
 )
+from qfbatch.service.redaction import clean_message
 from qfbatch.service.signing import Refusal
 from qfbatch.service.sse import EventParser, EventTooLarge
 

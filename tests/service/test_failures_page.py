@@ -8,8 +8,9 @@ from qfbatch.breaker import BreakerPolicy
 from qfbatch.limits.gate import MAX_PAUSE_S
 from qfbatch.records import Action, ErrorKind
 from qfbatch.retry import RetryPolicy
-from qfbatch.service.http_failures import MAX_MESSAGE, MAX_RETRY_AFTER_S
+from qfbatch.service.http_failures import MAX_RETRY_AFTER_S
 from qfbatch.service.qianfan import ERROR_CODES
+from qfbatch.service.redaction import MAX_MESSAGE
 from qfbatch.service.signing import Refusal
 from qfbatch.transport import MAX_BODY_BYTES
 

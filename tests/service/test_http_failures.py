@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qfbatch.service.http_failures import MAX_MESSAGE, MAX_RETRY_AFTER_S, clean_message, retry_after_s
+from qfbatch.service.http_failures import MAX_RETRY_AFTER_S, retry_after_s
+from qfbatch.service.redaction import MAX_MESSAGE, clean_message
 
 NO_HEADERS: dict[str, str] = {}
 NOW = 1445412480.0  # Wed, 21 Oct 2015 07:28:00 GMT
