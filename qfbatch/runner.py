@@ -112,7 +112,7 @@ def run_job(
         job, options, now=clocks.now, on_survey=lambda done, total: observe(Surveyed(done, total))
     ) as session:
         if not any(session.work.values()):
-            result = _complete(session)
+            result = _complete(session, observe)
         else:
             run = _Run(job, options, session, observe, clocks)
             with service_address(job) as base_url, asyncio.Runner(loop_factory=new_event_loop) as loop:
@@ -122,9 +122,16 @@ def run_job(
     return result
 
 
-def _complete(session: OpenSession) -> RunResult:
+def _complete(session: OpenSession, observe: Observer) -> RunResult:
     done = session.committed
-    return RunResult(1 if done.failed else 0, done.succeeded, done.failed, left=0, asked=0)
+    exit_code = 1 if done.failed else 0
+    observe(_started(session, rows=done.rows, done=done.rows))
+    observe(RunEnded(exit_code, done.succeeded, done.failed, left=0))
+    return RunResult(exit_code, done.succeeded, done.failed, left=0, asked=0)
+
+
+def _started(session: OpenSession, *, rows: int, done: int) -> RunStarted:
+    return RunStarted(str(session.layout.path), rows, done, notes=tuple(session.notes))
 
 
 class _Run:
@@ -167,14 +174,8 @@ class _Run:
                 now=self._clocks.now,
                 on_renewed=lambda: self._observe(TokenRenewed()),
             ) as service:
-                self._observe(
-                    RunStarted(
-                        run=str(self._session.layout.path),
-                        rows=self._rows_in_all(),
-                        done=self._tally.rows - self._session.failed_again,
-                        notes=tuple(self._session.notes),
-                    )
-                )
+                done = self._tally.rows - self._session.failed_again
+                self._observe(_started(self._session, rows=self._rows_in_all(), done=done))
                 committer = Committer(
                     self._session.checkpoint, on_commit=self._committed, on_closed=self._closed
                 )
