@@ -6,7 +6,7 @@ QFBATCH := $(BIN)/qfbatch
 JOB    ?= jobs/eval.yaml
 
 .DEFAULT_GOAL := help
-.PHONY: help run report test test-kill lint format clean
+.PHONY: help run report test test-kill lint format bench bench-peers clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
