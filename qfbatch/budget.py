@@ -20,6 +20,7 @@ class BudgetGuard:
         self._cost = spent_cost
         self._reserved_tokens = 0.0
         self._reserved_cost = 0.0
+        self._on_their_way = 0
 
     @property
     def limited(self) -> bool:
@@ -47,11 +48,16 @@ class BudgetGuard:
         """A row of this expected size starts."""
         self._reserved_tokens += tokens
         self._reserved_cost += cost
+        self._on_their_way += 1
 
     def release(self, tokens: float, cost: float) -> None:
         """That row ended, recorded or not."""
         self._reserved_tokens -= tokens
         self._reserved_cost -= cost
+        self._on_their_way -= 1
+        if self._on_their_way == 0:
+            # What floats leave over would look like a row on its way, and be waited for in vain.
+            self._reserved_tokens = self._reserved_cost = 0.0
 
     def spend(self, record: Record) -> None:
         """Count what a recorded row cost, dropped answers included."""

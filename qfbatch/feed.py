@@ -52,6 +52,7 @@ class Feed:
         self._ahead: asyncio.Task[tuple[int, list[Request]] | None] | None = None
         self._loading = asyncio.Lock()
         self._closed_one = asyncio.Event()
+        self._stopped = False
 
     async def take(self) -> Request | None:
         """The next request; None when all have been handed out.
@@ -64,6 +65,8 @@ class Feed:
         async with self._loading:
             while not self._ready:
                 while len(self._left) >= OPEN_SHARDS:
+                    if self._stopped:
+                        return None  # rows given up are never recorded: their shards would stay open for ever
                     self._closed_one.clear()
                     await self._closed_one.wait()
                 if self._ahead is None:
@@ -86,6 +89,11 @@ class Feed:
         self._left[request.shard] = left
         if left == 0:
             self._shard_done(request.shard)
+
+    def stop(self) -> None:
+        """The run is ending: nobody need wait for a shard to close any more."""
+        self._stopped = True
+        self._closed_one.set()
 
     async def close(self) -> None:
         """Stop reading ahead."""

@@ -1,6 +1,7 @@
 """What decides a run's results, field by field: a resume that would mix answers of two jobs is refused by it.
 
-Decides: how a prompt is made, how rows are identified, and per model the dialect, endpoint and parameters.
+Decides: how a prompt is made, how rows are identified, which columns are carried (every part has the same),
+and per model the dialect, endpoint and parameters.
 Does not decide: limits, retries, timeouts, prices, budget, credentials, the service's address.
 """
 
@@ -20,6 +21,7 @@ def fingerprint(job: Job) -> Fingerprint:
         "input.id": job.input.id,
         "input.prompt": job.input.prompt,
         "input.template": job.input.template,
+        "input.columns": None if job.input.columns is None else list(job.input.columns),
     }
     for model in job.models:
         prefix = f"models.{model.name}."

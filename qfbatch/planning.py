@@ -14,12 +14,11 @@ from msgspec import Struct
 from qfbatch.checkpoint.layout import RunLayout
 from qfbatch.checkpoint.manifest import read_manifest
 from qfbatch.checkpoint.results import scan_results
-from qfbatch.fingerprint import differences, fingerprint
 from qfbatch.job.settings import Job, ModelSettings
 from qfbatch.limits.quota import Quota
 from qfbatch.reader.changes import changed_files
 from qfbatch.records import Survey
-from qfbatch.resuming import is_replaceable
+from qfbatch.resuming import deciding_differences, is_replaceable
 from qfbatch.surveying import survey_input
 from qfbatch.tokens import estimate
 from qfbatch.worker import FIRST_EXPECTED_COMPLETION
@@ -99,7 +98,7 @@ def plan_job(job: Job, *, on_survey: Callable[[int, int], None] | None = None) -
     seen: dict[str, _Seen] = {}
     found: Survey | None = None
     if manifest is not None and not is_replaceable(layout, manifest, job):
-        differing = differences(manifest.fingerprint, fingerprint(job))
+        differing = deciding_differences(layout, manifest, job)
         if differing:
             stands = f"a run would be refused: the job changed ({'; '.join(differing)}); see run --fresh"
         elif changed_files(manifest.survey.files, job.input):

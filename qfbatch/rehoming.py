@@ -21,7 +21,7 @@ from msgspec import Struct
 from qfbatch.checkpoint.directory import list_parts
 from qfbatch.checkpoint.layout import RunLayout, slug
 from qfbatch.checkpoint.parts import read_part_rows, write_part
-from qfbatch.job.settings import InputSettings, Job, ModelSettings
+from qfbatch.job.settings import InputSettings, ModelSettings
 from qfbatch.reader.keys import KEY_BYTES
 from qfbatch.reader.rows import row_parameters
 from qfbatch.reader.shard_reader import ShardReader
@@ -75,7 +75,8 @@ def _keys_frame(keys: bytes) -> pl.DataFrame:
 
 
 def rehome(
-    job: Job,
+    settings: InputSettings,
+    models: Sequence[ModelSettings],
     layout: RunLayout,
     survey: Survey,
     into: RunLayout,
@@ -86,7 +87,8 @@ def rehome(
     """Write the answers of a run's parts as parts of the same run on another input.
 
     Args:
-        job: the job; what decides the results is as it was.
+        settings: the job's input.
+        models: whose answers are carried over; what decides the results is as it was.
         layout: the run as it is, all journals closed.
         survey: of the present input.
         into: where the new parts go.
@@ -102,12 +104,12 @@ def rehome(
     """
     kept = 0
     parts = list_parts(layout)
-    with ShardReader(job.input) as reader:
-        for model in job.models:
+    with ShardReader(settings) as reader:
+        for model in models:
             paths = [path for (model_slug, _), path in parts.items() if model_slug == slug(model.name)]
             if not paths:
                 continue
-            matches = _match(job.input, model, paths, survey, reader)
+            matches = _match(settings, model, paths, survey, reader)
             files = {file.name: file for file in survey.files}
             shards = {shard.number: shard for shard in survey.shards}
             load = lru_cache(OPEN_PARTS)(lambda index, paths=paths: read_part_rows(paths[index]))

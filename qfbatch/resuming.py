@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import msgspec
 
-from qfbatch.checkpoint.directory import has_answers
-from qfbatch.checkpoint.layout import RunLayout
+from qfbatch.checkpoint.directory import has_answers, list_journals, list_parts
+from qfbatch.checkpoint.layout import RunLayout, slug
 from qfbatch.checkpoint.manifest import Manifest, write_manifest
 from qfbatch.checkpoint.store import Checkpoint
 from qfbatch.checkpoint.succession import Succession
 from qfbatch.errors import RunMismatch
 from qfbatch.fingerprint import differences, fingerprint
-from qfbatch.job.settings import Job
+from qfbatch.job.settings import Job, ModelSettings
 from qfbatch.reader.changes import InputChange, changed_files
 from qfbatch.rehoming import count_differences, rehome
 from qfbatch.surveying import OnSurvey, survey_with_keys
@@ -32,13 +34,28 @@ def is_replaceable(layout: RunLayout, manifest: Manifest, job: Job) -> bool:
     )
 
 
-def refuse_other_question(manifest: Manifest, job: Job) -> None:
+def deciding_differences(layout: RunLayout, manifest: Manifest, job: Job) -> list[str]:
+    """The fields in which the job would mix answers, one line each.
+
+    A model that has no answer yet has nothing to mix: its endpoint, mistyped at first, may be corrected.
+
+    Raises:
+        StorageError: the run directory can't be read.
+    """
+    begun = {model_slug for model_slug, _ in (*list_parts(layout), *list_journals(layout))}
+    idle = tuple(f"models.{model.name}." for model in job.models if slug(model.name) not in begun)
+    before = {name: value for name, value in manifest.fingerprint.items() if not name.startswith(idle)}
+    return differences(before, fingerprint(job))
+
+
+def refuse_other_question(layout: RunLayout, manifest: Manifest, job: Job) -> None:
     """Refuse a job whose answers would be mixed with those to another question.
 
     Raises:
         RunMismatch: naming the fields that differ.
+        StorageError: the run directory can't be read.
     """
-    differing = differences(manifest.fingerprint, fingerprint(job))
+    differing = deciding_differences(layout, manifest, job)
     if differing:
         raise RunMismatch(
             f"{job.output_path} holds answers to another question; "
@@ -90,23 +107,36 @@ def follow_input(
             hint="Restore the input to resume; or go on with --accept-input-change, which keeps the answers "
             "of unchanged rows; or start again with --fresh. Nothing is deleted in any case.",
         )
-    _close_journals(job, layout, manifest)
-    kept = rehome(job, layout, found, succession.next, run_id=manifest.run_id)
+    models = _models_of(manifest, job)
+    notes = _close_journals(models, layout, manifest)
+    kept = rehome(job.input, models, layout, found, succession.next, run_id=manifest.run_id)
     manifest = msgspec.structs.replace(manifest, survey=found)
     write_manifest(succession.next, manifest)
     succession.commit()
     told = f"the input changed: {difference}; {kept} answers kept, the results so far are in superseded/"
-    return manifest, [told]
+    return manifest, [*notes, told]
 
 
-def _close_journals(job: Job, layout: RunLayout, manifest: Manifest) -> None:
-    """All answers into parts, where `rehome` finds them."""
+def _models_of(manifest: Manifest, job: Job) -> list[ModelSettings]:
+    """The job's models, and those that answered before and are no longer in the job: they may come back."""
+    models = {model.name: model for model in job.models}
+    for field, endpoint in manifest.fingerprint.items():
+        name = field.removeprefix("models.").removesuffix(".endpoint")
+        if field == f"models.{name}.endpoint" and name not in models:
+            parameters = manifest.fingerprint[f"models.{name}.parameters"]
+            models[name] = ModelSettings(name=name, endpoint=endpoint, parameters=parameters)
+    return list(models.values())
+
+
+def _close_journals(models: Sequence[ModelSettings], layout: RunLayout, manifest: Manifest) -> list[str]:
+    """All answers into parts, where `rehome` finds them; says what had to be repaired, one line each."""
     found = manifest.survey
-    models = [model.name for model in job.models]
-    checkpoint = Checkpoint.open(layout, models, found.shards, found.columns, manifest.run_id)
-    checkpoint.recover()
+    names = [model.name for model in models]
+    checkpoint = Checkpoint.open(layout, names, found.shards, found.columns, manifest.run_id)
+    recovery = checkpoint.recover()
     for model, shard in sorted(checkpoint.journalled):
         checkpoint.close_shard(model, shard)
+    return list(recovery.notes)
 
 
 def _difference(before: RunLayout, now: RunLayout) -> str:

@@ -23,7 +23,7 @@ from qfbatch.checkpoint.committer import Committer
 from qfbatch.checkpoint.parts import PartSummary
 from qfbatch.connecting import Connection, connection, service_address
 from qfbatch.crew import Crew
-from qfbatch.errors import BudgetReached, QfbatchError, StorageError
+from qfbatch.errors import BudgetReached, Interrupted, QfbatchError, StorageError
 from qfbatch.eventloop import new_event_loop
 from qfbatch.feed import Feed
 from qfbatch.job.settings import Job
@@ -185,8 +185,9 @@ class _Run:
                     async with committer:
                         await self._work(loop, committer, service)
         except StorageError as error:
-            # What was committed is safe, and nothing more can be.
+            # What was committed is safe, and nothing more can be: that outweighs why the run was ending.
             self._stop.request(error)
+            self._stop.reason = error
         return self._result()
 
     async def _work(self, loop: asyncio.AbstractEventLoop, committer: Committer, service: Connection) -> None:
@@ -213,6 +214,7 @@ class _Run:
             load = Loader(self._job, model, self._session, reader, retry_failed=self._options.retry_failed)
             feed = Feed(self._session.work[model.name], load, partial(committer.finish, model.name))
             feeds.append(feed)
+            self._stop.on_request(feed.stop)
             size = min(quota.concurrency, self._job.limits.concurrency)
             self._crews.append(loop.create_task(self._crew(size, route, feed, committer, loop)))
         watchers = [
@@ -245,7 +247,7 @@ class _Run:
         async def work_next() -> bool:
             if committer.crowded:
                 await committer.wait_for_room()
-            if self._stop.requested or (limited and not await self._has_room()):
+            if self._stop.requested:
                 return False
             try:
                 request = await feed.take()
@@ -253,6 +255,9 @@ class _Run:
                 self._stop.request(error)
                 return False
             if request is None or self._stop.requested:
+                return False
+            # Asked last, with nothing to wait for in between: what fits now is reserved before another looks.
+            if limited and not await self._has_room():
                 return False
             record = await work_row(route, request, around)
             if record is None:
@@ -333,7 +338,11 @@ class _Run:
     async def _announce_stop(self, admission: Admission) -> None:
         await self._stop.wait()
         assert self._stop.reason is not None, "a stop has a reason"  # noqa: S101
-        self._observe(Stopping(self._stop.reason.message, admission.in_flight))
+        reason = self._stop.reason
+        told = reason.message
+        if isinstance(reason, Interrupted) and admission.in_flight:
+            told += f"; they have {self._options.grace_s:g} s, a second signal ends them now"
+        self._observe(Stopping(told, admission.in_flight))
 
     def _cancel_crews(self) -> None:
         for crew in self._crews:

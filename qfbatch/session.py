@@ -20,7 +20,7 @@ import msgspec
 from qfbatch._version import __version__
 from qfbatch.checkpoint.directory import check_directory, has_answers
 from qfbatch.checkpoint.files import make_folder, storage_errors, sync_folder
-from qfbatch.checkpoint.layout import RunLayout
+from qfbatch.checkpoint.layout import TEMPORARY_PREFIX, RunLayout
 from qfbatch.checkpoint.lock import RunLock
 from qfbatch.checkpoint.manifest import Manifest, Session, read_manifest, write_manifest
 from qfbatch.checkpoint.parts import PartSummary
@@ -108,18 +108,22 @@ def open_session(
             notes.append("a change of the input that was accepted before is now complete")
         manifest = read_manifest(layout)
         if options.fresh and manifest is not None:
+            # Surveyed before anything moves: wrong input must not cost the run there its place.
+            keys = layout.path.with_name(f"{TEMPORARY_PREFIX}{layout.path.name}.keys")
+            manifest = _new_manifest(job, survey_with_keys(job, keys, on_survey), now())
             aside = _set_aside(layout)
             notes.append(f"the earlier run is kept in {aside}")
             lock.release()
             make_folder(layout.path)
             lock = RunLock.acquire(layout)
-            manifest = None
+            with storage_errors(layout.keys, "write"):
+                keys.replace(layout.keys)
         if manifest is not None and is_replaceable(layout, manifest, job):
             manifest = None
         if manifest is None:
             manifest = _new_manifest(job, survey_with_keys(job, layout.keys, on_survey), now())
         elif has_answers(layout):
-            refuse_other_question(manifest, job)
+            refuse_other_question(layout, manifest, job)
             notes += address_notes(manifest, job)
             manifest, told = follow_input(
                 job, layout, manifest, accept=options.accept_input_change, on_survey=on_survey

@@ -24,7 +24,7 @@ def survey_input(job: Job, on_survey: OnSurvey | None = None, on_keys: OnKeys | 
     rules = RULES_BY_API[job.service.api]
 
     def problems(parameters: Mapping[str, Any]) -> Sequence[str]:
-        return [str(problem) for problem in check_parameters(rules, parameters)]
+        return [f"{problem.field}: {problem.message}" for problem in check_parameters(rules, parameters)]
 
     return survey(job.input, check_parameters=problems, on_progress=on_survey, on_keys=on_keys)
 

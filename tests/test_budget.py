@@ -42,6 +42,16 @@ def test_rows_on_their_way_are_counted_until_they_end() -> None:
     assert guard.has_room
 
 
+def test_rows_that_ended_leave_nothing_behind() -> None:
+    """Once nothing is on its way, no residue of sums of floats is taken for a row to wait for."""
+    guard = BudgetGuard(replace(Budget(), max_cost=1.0), spent_cost=1.0 - 2**-53)
+    for cost in (0.1, 0.2, 0.3):
+        guard.reserve(0.0, cost)
+    for cost in (0.3, 0.1, 0.2):
+        guard.release(0.0, cost)
+    assert guard.has_room
+
+
 def test_cost_is_limited_over_all_sessions() -> None:
     """What earlier sessions cost counts."""
     guard = BudgetGuard(replace(Budget(), max_cost=2.0), spent_cost=1.0)

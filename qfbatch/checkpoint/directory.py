@@ -23,6 +23,10 @@ def check_directory(layout: RunLayout) -> None:
     with storage_errors(layout.path, "read the folder"):
         if not os.path.lexists(layout.path):
             return
+        if not layout.path.is_dir():
+            raise RunDirectoryError(
+                f"{layout.path} is a file, not a folder.", hint="Give the job another output.path."
+            )
         names = set(os.listdir(layout.path))  # noqa: PTH208 - names are wanted, not paths
         if not names or layout.manifest.name in names:
             return

@@ -16,7 +16,7 @@ from qfbatch.errors import ServiceRefused
 from qfbatch.eventloop import new_event_loop
 from qfbatch.progress.events import Surveyed
 from qfbatch.progress.survey import SurveyProgress
-from qfbatch.records import ErrorKind, Failure, Survey
+from qfbatch.records import Action, ErrorKind, Failure, Survey
 from qfbatch.render import numbers
 from qfbatch.surveying import survey_input
 
@@ -31,7 +31,7 @@ def command(job_file: Path, overrides: tuple[str, ...], concurrency: int | None,
     states, and what the first answer was. These calls are paid for like any other; --offline makes none.
     """
     job, environ = load(job_file, overrides, concurrency)
-    click.echo(f"job file     ok: {job_file}, {_things(len(job.models), 'model')}")
+    click.echo(f"job file     ok: {job_file}, {numbers.things(len(job.models), 'model')}")
     shown = SurveyProgress()
     survey = survey_input(job, lambda done, total: shown(Surveyed(done, total)))
     click.echo(f"input        ok: {_input(survey)}")
@@ -48,8 +48,8 @@ def command(job_file: Path, overrides: tuple[str, ...], concurrency: int | None,
 
 def _input(survey: Survey) -> str:
     return (
-        f"{_things(survey.rows, 'row')} in {_things(len(survey.files), 'file')}, "
-        f"{_things(survey.estimated_prompt_tokens, 'prompt token')} estimated"
+        f"{numbers.things(survey.rows, 'row')} in {numbers.things(len(survey.files), 'file')}, "
+        f"{numbers.things(survey.estimated_prompt_tokens, 'prompt token')} estimated"
     )
 
 
@@ -87,6 +87,7 @@ _THIS_ROW = (
     "The service refuses the first row as it stands: correct the row or the parameters. "
     "A run would record such rows as failed and go on."
 )
+_NO_CALL = "No call was made: correct service.base_url, or the keys in use: {credentials}."
 _ADDRESS = "check service.base_url (or QIANFAN_BASE_URL), the network and the proxy settings."
 _NEXT_STEPS = {
     ErrorKind.CONNECTION: f"Nothing answers at {{address}}: {_ADDRESS}",
@@ -116,12 +117,10 @@ def _refuse(base_url: str, checks: Sequence[ModelCheck]) -> None:
     for check in failed:
         assert isinstance(check.outcome, Failure)  # noqa: S101 - chosen so just above
         step = _NEXT_STEPS.get(check.outcome.kind, "Look the code up in the service's documentation.")
+        if check.outcome.kind is ErrorKind.INVALID_REQUEST and check.outcome.action is Action.JOB:
+            step = _NO_CALL
         steps[step.format(address=base_url, credentials=check.credentials)] = None
     if failed:
         raise ServiceRefused(
             f"no answer from {', '.join(check.model for check in failed)}.", hint="\n".join(steps)
         )
-
-
-def _things(number: int, name: str) -> str:
-    return f"{numbers.count(number)} {name if number == 1 else name + 's'}"

@@ -79,8 +79,8 @@ class Budget:
     """Where a run stops by itself (exit 6, resumable).
 
     Attributes:
-        max_cost: in the models' currency, over all sessions of the run.
-        max_total_tokens: over all sessions of the run.
+        max_cost: in the models' currency, of all answers that stand in the results, by whatever session.
+        max_total_tokens: of these answers, and of those this session had to drop.
     """
 
     max_cost: float | None = None

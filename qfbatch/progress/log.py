@@ -64,7 +64,8 @@ class LogLines:
                 self._began = self._last = self._now()
                 for note in event.notes:
                     self._write("warning", note)
-                self._write("info", f"run {event.run}: {event.rows} rows, {event.done} done before")
+                if event.done < event.rows:
+                    self._write("info", f"run {event.run}: {event.rows} rows, {event.done} done before")
             case RowsCommitted():
                 self._count(event)
             case Throttled() if event.pause_s > 0:

@@ -86,6 +86,23 @@ def test_refused_jobs(desk: Desk, endpoint: str, words: str) -> None:
     assert len(desk.server.calls(tagged)) <= 4
 
 
+def test_a_refusal_with_many_shards_open_ends_the_run(desk: Desk) -> None:
+    """Rows given up leave their shards open; nobody waits for them to close."""
+    desk.rows(200)
+    sections = {"path": "rows.jsonl", "id": "id", "prompt": "prompt", "shard_rows": 1}
+    desk.job(endpoint="echo,fault=17", input=sections, limits={"concurrency": 100})
+    refused(desk.process("run", "job.yaml"), "error 17", "200 left")
+
+
+def test_a_budget_counts_what_is_on_its_way_from_the_first_call(desk: Desk) -> None:
+    """Calls that start together do not all find the same room in the budget."""
+    desk.rows(200)
+    endpoint = desk.job(budget={"max_total_tokens": 10}, limits={"concurrency": 100})
+    done = desk.type("run", "job.yaml")
+    assert done.code == 6, done.err
+    assert len(desk.server.calls(endpoint)) < 5
+
+
 def test_a_quota_used_up_on_the_way(desk: Desk) -> None:
     """When the daily quota ends in the middle, answers are kept and the next day's run does the rest."""
     desk.rows(30)

