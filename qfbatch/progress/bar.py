@@ -61,7 +61,7 @@ class ProgressBar:
                 if event.waiting and binding:
                     self._standing += f", {event.waiting} wait for {'/'.join(binding)}"
                 bar.set_postfix_str(self._postfix(), refresh=True)
-            case Stopping():
+            case Stopping() if event.in_flight:
                 bar.write(
                     f"stopping, {event.in_flight} calls on their way: {event.reason}", file=self._stream
                 )

@@ -76,7 +76,7 @@ class LogLines:
                 self._trouble(event)
             case TokenRenewed():
                 self._write("info", "the access token was renewed")
-            case Stopping():
+            case Stopping() if event.in_flight:
                 self._write("warning", f"stopping, {event.in_flight} calls on their way: {event.reason}")
             case _:
                 pass

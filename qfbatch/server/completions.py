@@ -77,7 +77,8 @@ class CompletionsRoute:
             return
         endpoint = scope["path_params"]["endpoint"]
         if not self._engine.knows(endpoint):
-            raise BadRequest(336005, f"API name not exist: {endpoint}")
+            served = ", ".join(self._engine.endpoints)
+            raise BadRequest(336005, f"API name not exist: {endpoint} (served here: {served})")
         call = read_call(body, endpoint, token)
         if self._engine.stops_on_hang_up:
             await _unless_hung_up(self._answer(call, reply), receive)
