@@ -356,15 +356,12 @@ class _Run:
         self._observe(ShardClosed(model, shard, summary.rows))
 
     def _rows_in_all(self) -> int:
-        """Rows of the run over all models, as far as this session is about them."""
-        limit = self._options.limit
-        rows = self._session.manifest.survey.rows
-        wanted = rows if limit is None else min(rows, limit)
-        return max(wanted * len(self._job.models), self._tally.rows)
+        """Rows of the run as far as this session is about them: those done before, and its open ones."""
+        return self._session.committed.rows + self._session.open_rows
 
     def _result(self) -> RunResult:
         tally, reason = self._tally, self._stop.reason
-        left = self._rows_in_all() - tally.rows
+        left = max(0, self._rows_in_all() - tally.rows)
         exit_code = (1 if tally.failed else 0) if reason is None else reason.exit_code
         self._observe(RunEnded(exit_code, tally.succeeded, tally.failed, left))
         return RunResult(exit_code, tally.succeeded, tally.failed, left, self._asked, reason)

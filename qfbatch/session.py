@@ -65,6 +65,7 @@ class OpenSession:
         committed: totals of what earlier sessions committed.
         answered: rows answered by each model, of these.
         failed_again: failed rows, of these, that this session is to ask again.
+        open_rows: rows within the session's limit that have no record yet.
         work: per model, the shards that may have open rows.
         notes: what the user should know, one line each.
         exit_code, ended: how the session ended, for the manifest.
@@ -76,6 +77,7 @@ class OpenSession:
     committed: PartSummary
     answered: dict[str, int]
     failed_again: int
+    open_rows: int
     work: dict[str, list[ShardWork]]
     notes: list[str] = field(default_factory=list)
     exit_code: int | None = None
@@ -185,7 +187,7 @@ def _open_checkpoint(
     notes += recovery.notes
     work: dict[str, list[ShardWork]] = {model: [] for model in models}
     answered = dict.fromkeys(models, 0)
-    failed_again = 0
+    failed_again = open_rows = 0
     for (model, _), progress in recovery.shards.items():
         answered[model] += progress.summary.succeeded
     first = 0
@@ -197,10 +199,13 @@ def _open_checkpoint(
         for model in models:
             progress = recovery.shards[model, shard.number]
             ask_again = progress.summary.failed if options.retry_failed else 0
+            open_rows += max(0, wanted - progress.summary.rows)
             if progress.state is not ShardState.COMPLETE or ask_again:
                 work[model].append(ShardWork(shard, wanted))
                 failed_again += ask_again
-    return OpenSession(layout, manifest, checkpoint, recovery.summary, answered, failed_again, work, notes)
+    return OpenSession(
+        layout, manifest, checkpoint, recovery.summary, answered, failed_again, open_rows, work, notes
+    )
 
 
 def _set_aside(layout: RunLayout) -> Path:

@@ -144,9 +144,9 @@ def test_first_start_killed_early_is_ours(layout: RunLayout) -> None:
 
 
 def test_folder_is_no_file(tmp_path: Path) -> None:
-    """A file in the run directory's place is a storage error with its name."""
+    """A file in the run directory's place is called a file, and the job is to name another place."""
     (tmp_path / "run").write_text("x")
-    with pytest.raises(StorageError, match="run"):
+    with pytest.raises(RunDirectoryError, match="run is a file, not a folder"):
         check_directory(RunLayout(tmp_path / "run"))
 
 

@@ -109,6 +109,18 @@ def test_a_limited_run_goes_on(desk: Desk) -> None:
     assert desk.results().height == 12
 
 
+def test_rows_left_are_those_within_the_limit(desk: Desk) -> None:
+    """Rows done beyond the limit do not make up for rows left within it."""
+    desk.rows(20)
+    sections = {"path": "rows.jsonl", "id": "id", "prompt": "prompt", "shard_rows": 5}
+    good = {"name": "m", "endpoint": desk.server.endpoint("echo")}
+    desk.job(models=[good], input=sections)
+    assert desk.type("run", "job.yaml").code == 0
+    desk.job(models=[good, {"name": "n", "endpoint": desk.server.endpoint("echo,calls=4")}], input=sections)
+    done = desk.type("run", "job.yaml", "--limit", "10", "--concurrency", "1")
+    assert (done.code, "24 succeeded, 0 failed, 6 left" in done.err) == (5, True), done.err
+
+
 def test_a_limited_run_does_not_call_itself_complete(desk: Desk) -> None:
     """After `--limit` the last words name the limit, also when nothing was left to do within it."""
     desk.rows(6)
