@@ -186,9 +186,9 @@ class BudgetSection(_Section):
     """Where a run stops by itself; it can be resumed with a larger budget."""
 
     max_cost: Above0 | None = Field(
-        default=None, description="in the models' currency, over all sessions of the run"
+        default=None, description="in the models' currency, of all answers in the results"
     )
-    max_total_tokens: Count | None = Field(default=None, description="over all sessions of the run")
+    max_total_tokens: Count | None = Field(default=None, description="of all answers in the results")
 
 
 class OutputSection(_Section):

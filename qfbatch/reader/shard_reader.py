@@ -18,7 +18,7 @@ from qfbatch.records import Row, Shard, SourceFile
 
 _OPEN_STREAMS = 8  # threads that read one file at a time without opening it again and again
 _CHANGED = "changed while the run was using it"
-_HINT = "Start the same command again: it says what is different."
+_HINT = "Put the file back as it was, or start the same command again: it looks at the input anew."
 
 
 class ShardReader:

@@ -123,6 +123,32 @@ def test_wrong_input_does_not_set_the_old_run_aside(desk: Desk) -> None:
     assert desk.results().height == 3
 
 
+def test_a_storage_failure_outweighs_the_signal_before_it(desk: Desk) -> None:
+    """A run interrupted and then unable to store says the latter, by text and exit code, and resumes."""
+    desk.rows(200)
+    endpoint = desk.job(endpoint="echo,delay=0.05", limits={"concurrency": 4})
+    process = subprocess.Popen(
+        desk.command("run", "job.yaml", "--quiet"),
+        cwd=desk.path,
+        env=desk.environment(),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    deadline = time.monotonic() + 30
+    while len(desk.server.calls(endpoint)) < 8 and time.monotonic() < deadline:
+        time.sleep(0.02)
+    results = desk.path / "runs" / "desk" / "results"
+    results.rmdir()
+    results.touch()
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=30)
+    assert (process.returncode, str(results.relative_to(desk.path)) in err) == (4, True), err
+    results.unlink()
+    assert desk.type("run", "job.yaml").code == 0
+    assert set(desk.server.calls(endpoint).values()) == {(1, 1)}
+
+
 def test_changed_columns_are_refused(desk: Desk) -> None:
     """Every part of a run carries the same columns, so another choice of them is named and refused."""
     desk.rows(3)

@@ -21,7 +21,7 @@ from qfbatch.records import Row
 from .inputs import jsonl, read_all, settings, write
 
 CHANGED = "changed while the run was using it"
-NEXT_STEP = "\nStart the same command again: it says what is different."
+NEXT_STEP = "\nPut the file back as it was, or start the same command again: it looks at the input anew."
 SUFFIXES = ["jsonl", "jsonl.gz", "jsonl.zst", "parquet"]
 
 values = st.recursive(
