@@ -47,6 +47,20 @@ class Cost(Struct, frozen=True):
     rows: int
 
 
+class TimeCost(Struct, frozen=True):
+    """Cost of compute units that are billed by the hour, over the time a run was active.
+
+    Attributes:
+        currency: ISO 4217 code as the job states it.
+        amount: price of a unit and hour, times units, times hours.
+        unit_hours: units times hours.
+    """
+
+    currency: str
+    amount: float
+    unit_hours: float
+
+
 class FailureCount(Struct, frozen=True):
     """Failed rows alike in kind and code, with the first of them (by shard, then source row) as the example.
 
@@ -71,12 +85,14 @@ class Safety(Struct, frozen=True):
     Attributes:
         safe, unsafe, unknown: `is_safe` true, false, not said (failed rows mostly); they add up to all rows.
         need_clear_history: rows where the service asks to drop the conversation.
+        ban_round: rows where it names the round of the conversation that is to blame.
     """
 
     safe: int = 0
     unsafe: int = 0
     unknown: int = 0
     need_clear_history: int = 0
+    ban_round: int = 0
 
 
 class Answers(Struct, frozen=True):
@@ -139,8 +155,10 @@ class Figures(Struct, frozen=True):
         rows, succeeded, failed, skipped: rows that ended, and how.
         failures: most frequent first.
         tokens: sums.
-        cost: one entry a currency, never summed across them. Unit-hour prices are not in the rows: what they
-            come to belongs beside this, under a name of its own (`time_cost`).
+        cost: of the tokens in `tokens.total`; one entry a currency, never summed across them.
+        discarded_cost: of the tokens in `tokens.discarded`, which `cost` does not hold; likewise.
+        time_cost: of units billed by the hour, which neither holds; one entry a currency. Rows don't know it,
+            so it stands with models and the total of a run, never with groups.
         rows_without_cost: succeeded rows without a cost (no price, or no usage), so `cost` misses them.
         safety, answers, attempts: counts.
         latency_s, time_to_first_token_s, wait_s: over all rows that have them, failed ones too; None where
@@ -157,6 +175,8 @@ class Figures(Struct, frozen=True):
     failures: tuple[FailureCount, ...] = ()
     tokens: Tokens = Tokens()
     cost: tuple[Cost, ...] = ()
+    discarded_cost: tuple[Cost, ...] = ()
+    time_cost: tuple[TimeCost, ...] = ()
     rows_without_cost: int = 0
     safety: Safety = Safety()
     answers: Answers = Answers()
@@ -165,6 +185,68 @@ class Figures(Struct, frozen=True):
     time_to_first_token_s: Spread | None = None
     wait_s: Spread | None = None
     timing: Timing = Timing()
+
+
+class Bucket(Struct, frozen=True):
+    """What ended in one stretch of a run's time, for one model.
+
+    Attributes:
+        model: its name in the job.
+        start_s: where the stretch begins, in seconds from `Timeline.started_at`.
+        rows: rows that ended in it, failed ones included.
+        failed: of these, failed.
+        tokens: `Tokens.total` of these rows.
+        wait_s: what these rows had waited for limits and between attempts, summed.
+        wait_max_s: the longest of these waits.
+    """
+
+    model: str
+    start_s: float
+    rows: int
+    failed: int
+    tokens: int
+    wait_s: float
+    wait_max_s: float
+
+
+class Timeline(Struct, frozen=True):
+    """A run over time, in stretches of equal length.
+
+    A row counts where it ended (`finished_at`). A stretch begins at its `start_s` and ends before the next;
+    what ends at the very end of the last one is in it.
+
+    Attributes:
+        started_at: the first row's start.
+        width_s: of a stretch, seconds: a round number that keeps them to `distributions.MAX_BUCKETS`.
+        count: how many stretches the run spans.
+        buckets: those in which rows ended, by time, then model; nothing ended in the others.
+    """
+
+    started_at: datetime
+    width_s: float
+    count: int
+    buckets: tuple[Bucket, ...]
+
+
+class Bin(Struct, frozen=True):
+    """Rows whose duration is at least `from_s` and below `to_s` (None: whatever is longer), in seconds."""
+
+    from_s: float
+    to_s: float | None
+    rows: int
+
+
+class Histogram(Struct, frozen=True):
+    """How one model's rows spread over a duration.
+
+    Attributes:
+        model: its name in the job.
+        bins: from the first to the last that holds a row, without a gap; the edges are those of
+            `distributions.EDGES_S`, the same for every model and run.
+    """
+
+    model: str
+    bins: tuple[Bin, ...]
 
 
 class Summary(Struct, frozen=True):
@@ -176,9 +258,15 @@ class Summary(Struct, frozen=True):
         models: one entry a model, by name.
         groups: one entry a model and value of the `by` columns, in that order, nulls last; empty without
             `by`.
+        timeline: None without rows.
+        latency, time_to_first_token: how these durations spread, by model, of all rows that have them;
+            models without such a row are left out.
     """
 
     by: tuple[str, ...]
     total: Figures
     models: tuple[Figures, ...]
     groups: tuple[Figures, ...] = ()
+    timeline: Timeline | None = None
+    latency: tuple[Histogram, ...] = ()
+    time_to_first_token: tuple[Histogram, ...] = ()

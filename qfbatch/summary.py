@@ -20,6 +20,7 @@ from typing import Any, TypeAlias
 
 import polars as pl
 
+from qfbatch.distributions import histograms, timeline
 from qfbatch.errors import StorageError, UsageError
 from qfbatch.figures import (
     Answers,
@@ -62,6 +63,7 @@ _SUMMED = (
     "without_cost",
     "is_safe",
     "need_clear_history",
+    "banned",
     "is_truncated",
     "empty",
     "attempts",
@@ -83,7 +85,8 @@ def summarise(results: pl.LazyFrame, *, by: Sequence[str] = ()) -> Summary:
     """
     columns = resolve_columns(results.collect_schema().names(), by)
     keys = [f"by{n}" for n in range(len(columns))]  # names no results column has
-    slim = _read(_needed(results, dict(zip(keys, columns.values(), strict=True)))).lazy()
+    rows = _read(_needed(results, dict(zip(keys, columns.values(), strict=True))))
+    slim = rows.lazy()
     finest = ["model", *keys]
     if columns:
         _refuse_too_many(slim.select(pl.struct(finest).n_unique()).collect().item(), tuple(columns))
@@ -92,7 +95,16 @@ def summarise(results: pl.LazyFrame, *, by: Sequence[str] = ()) -> Summary:
         [*(_level(slim, level) for level in levels), _failures(slim, finest), _costs(slim, finest)]
     )
     *counted, failures, costs = (answer.rows(named=True) for answer in answers)
-    return _assembled(tuple(columns), keys, counted, failures, costs)
+    total, models, groups = _assembled(tuple(columns), keys, counted, failures, costs)
+    return Summary(
+        by=tuple(columns),
+        total=total,
+        models=models,
+        groups=groups,
+        timeline=timeline(rows),
+        latency=histograms(rows, "latency_s"),
+        time_to_first_token=histograms(rows, "time_to_first_token_s"),
+    )
 
 
 def _read(frame: pl.LazyFrame) -> pl.DataFrame:
@@ -159,6 +171,7 @@ def _needed(results: pl.LazyFrame, keys: dict[str, str]) -> pl.LazyFrame:
         "is_safe",
         "need_clear_history",
         "is_truncated",
+        banned=pl.col("ban_round").is_not_null(),
         place=pl.col("shard").cast(pl.Int64) * 2**_ROW_BITS + pl.col("source_row"),
         succeeded=succeeded,
         failed=status == Status.FAILED.value,
@@ -225,8 +238,8 @@ def _assembled(
     counted: list[list[_Answer]],
     failures: list[_Answer],
     costs: list[_Answer],
-) -> Summary:
-    """The answers of the frame as values, each group with its share of failures and costs."""
+) -> tuple[Figures, tuple[Figures, ...], tuple[Figures, ...]]:
+    """Total, models and groups as values, each with its share of failures and costs."""
     failures_of: defaultdict[_Group, list[_Answer]] = defaultdict(list)
     costs_of: defaultdict[_Group, list[_Answer]] = defaultdict(list)
     for answers, target in ((failures, failures_of), (costs, costs_of)):
@@ -243,12 +256,8 @@ def _assembled(
         return _figures(answer, named, _merged_failures(failures_of[group]), _merged_costs(costs_of[group]))
 
     (total,), models, *groups = ([figures(answer) for answer in level] for level in counted)
-    return Summary(
-        by=by,
-        total=total,
-        models=tuple(sorted(models, key=_order)),
-        groups=tuple(sorted(groups[0], key=_order)) if groups else (),
-    )
+    found = tuple(sorted(groups[0], key=_order)) if groups else ()
+    return total, tuple(sorted(models, key=_order)), found
 
 
 def _figures(
@@ -278,6 +287,7 @@ def _figures(
             unsafe=answer["unsafe"],
             unknown=answer["rows"] - answer["is_safe"] - answer["unsafe"],
             need_clear_history=answer["need_clear_history"],
+            ban_round=answer["banned"],
         ),
         answers=Answers(empty=answer["empty"], truncated=answer["is_truncated"]),
         attempts=Attempts(total=answer["attempts"], rows_repeated=answer["repeated"]),

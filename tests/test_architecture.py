@@ -29,6 +29,7 @@ FLOORS: dict[int, tuple[str, ...]] = {
     1: (
         "breaker",
         "budget",
+        "distributions",
         "figures",
         "fingerprint",
         "job.settings",  # the frozen job is a value that decisions read; how it is loaded is an edge
@@ -77,6 +78,7 @@ THIRD_PARTY: dict[str, tuple[str, ...]] = {
     "polars": (
         "checkpoint.results",  # opens a run's parts and journals as one lazy frame
         "cli.export",  # streams that frame into a file
+        "distributions",
         "planning",  # what the rows already answered tell of the others
         "rehoming",  # a run's answers, looked up by what was asked
         "summary",

@@ -68,6 +68,7 @@ def lines(currencies: Sequence[str]) -> list[Line]:
         _share("unsafe", "unsafe", lambda f: f.safety.unsafe),
         _share("safety_unknown", "safety not said", lambda f: f.safety.unknown),
         _share("need_clear_history", "need clear history", lambda f: f.safety.need_clear_history),
+        _share("ban_round", "ban round", lambda f: f.safety.ban_round),
         _share("empty", "empty answers", lambda f: f.answers.empty),
         _share("truncated", "truncated answers", lambda f: f.answers.truncated),
         _count("attempts", "attempts", lambda f: f.attempts.total),
