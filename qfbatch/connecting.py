@@ -11,7 +11,7 @@ from qfbatch.job.settings import LOCAL, Job
 from qfbatch.server.embedded import EmbeddedServer
 from qfbatch.service.dialect import Dialect
 from qfbatch.service.dialects import dialect_named
-from qfbatch.transport import ReqwestTransport, Transport
+from qfbatch.transport import Transport, open_transport
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +67,7 @@ async def connection(
         ServiceRefused: the credentials the job asks for are not set.
         UsageError: a proxy or certificate setting of the environment is wrong.
     """
-    transport = ReqwestTransport(
+    transport = open_transport(
         base_url=base_url, connect_timeout_s=job.retry.connect_timeout_s, environ=environ
     )
     try:

@@ -94,7 +94,8 @@ THIRD_PARTY: dict[str, tuple[str, ...]] = {
     ),
     "pydantic": ("job.document", "job.load", "job.messages"),
     "pydantic_core": ("job.messages",),  # the type of error details, which pydantic itself does not export
-    "pyreqwest": ("transport",),
+    "httptools": ("transport.http1",),
+    "pyreqwest": ("transport.reqwest",),
     "rich": ("render.table",),
     "starlette": ("server",),
     "tenacity": ("retry",),

@@ -21,7 +21,7 @@ from qfbatch.records import Action, Completion, ErrorKind, Failure
 from qfbatch.service.dialect import Call
 from qfbatch.service.qianfan import QianfanV1
 from qfbatch.service.signing import Refusal, verify
-from qfbatch.transport import HttpCall, ReqwestTransport, TransportError
+from qfbatch.transport import HttpCall, Transport, TransportError, open_transport
 
 NOW = 1_700_000_000.0
 BASE = "https://service.example"
@@ -565,7 +565,7 @@ def test_a_server_that_checks() -> None:
     keys = ("test-access-key", "test-secret-key")
     dialect = QianfanV1()
 
-    async def ask(authorizer: Authorizer, transport: ReqwestTransport, endpoint: str) -> Completion | Failure:
+    async def ask(authorizer: Authorizer, transport: Transport, endpoint: str) -> Completion | Failure:
         call = dialect.encode(endpoint, "hello", {})
         sent = await authorizer.authorize(call, timeout_s=10.0)
         async with transport.exchange(sent) as response:
@@ -576,7 +576,7 @@ def test_a_server_that_checks() -> None:
         return outcome
 
     async def scenario(server: ScriptedServer, keys: tuple[str, str], names: tuple[str, str]) -> list[object]:
-        transport = ReqwestTransport(base_url=server.base_url, connect_timeout_s=5.0, environ={})
+        transport = open_transport(base_url=server.base_url, connect_timeout_s=5.0, environ={})
         try:
             authorizer = find_authorizer(
                 "auto",

@@ -13,21 +13,24 @@ import socket
 import ssl
 import subprocess
 import traceback
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Any, Protocol, Self, TypeVar
 
 import pytest
 from pyreqwest import exceptions as foreign
 from rich.pretty import pretty_repr
 
-from qfbatch import transport as transport_module
 from qfbatch.errors import UsageError
+from qfbatch.eventloop import new_event_loop
 from qfbatch.records import Action, ErrorKind, Failure
 from qfbatch.service.qianfan import QianfanV1
-from qfbatch.transport import HttpCall, ReqwestTransport, Transport, TransportError, translate
+from qfbatch.transport import HttpCall, Transport, TransportError, open_transport
+from qfbatch.transport.direct import DirectTransport
+from qfbatch.transport.reqwest import ReqwestTransport, translate
 
 SECRET = "S3CR3T"
 PATH = f"/completions?access_token={SECRET}"
@@ -41,14 +44,29 @@ class Factory(Protocol):
         """A transport for calls to `base_url`."""
 
 
-FACTORIES: list[Factory] = [ReqwestTransport]
+T = TypeVar("T")
+LoopFactory = Callable[[], asyncio.AbstractEventLoop]
+# What carries the calls, and on which event loop: that of runs, and Python's own, which runs use on Windows.
+FACTORIES: dict[str, tuple[type[ReqwestTransport | DirectTransport], LoopFactory]] = {
+    "reqwest": (ReqwestTransport, new_event_loop),
+    "direct": (DirectTransport, new_event_loop),
+    "direct-asyncio": (DirectTransport, asyncio.new_event_loop),
+}
+LOOP: dict[str, LoopFactory] = {"factory": new_event_loop}
 
 
-@pytest.fixture(params=FACTORIES, ids=lambda factory: factory.__name__)
-def make(request: pytest.FixtureRequest) -> Factory:
-    """One implementation."""
-    factory: Factory = request.param
+@pytest.fixture(params=FACTORIES)
+def make(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Factory:
+    """One implementation; `run` then uses its event loop."""
+    factory, loop = FACTORIES[request.param]
+    monkeypatch.setitem(LOOP, "factory", loop)
     return factory
+
+
+def run(scenario: Coroutine[Any, Any, T]) -> T:
+    """What a scenario comes to."""
+    with asyncio.Runner(loop_factory=LOOP["factory"]) as runner:
+        return runner.run(scenario)
 
 
 Answer = Callable[[asyncio.StreamWriter], Awaitable[None]]
@@ -214,7 +232,7 @@ def outcome(
             call = call_to(server.base_url, stream=stream, timeout_s=timeout_s)
             return await exchanged(transport, call, gap_s=gap_s)
 
-    return asyncio.run(scenario())
+    return run(scenario())
 
 
 def judged(result: tuple[int, bytes] | Failure) -> tuple[ErrorKind, Action]:
@@ -243,7 +261,7 @@ def test_a_call_arrives_as_it_is(make: Factory) -> None:
             assert await exchanged(transport, call_to(server.base_url)) == (200, b"{}")
             return server.requests[0]
 
-    head, body = asyncio.run(scenario())
+    head, body = run(scenario())
     lines = head.split(b"\r\n")
     assert lines[0] == b"POST " + PATH.encode() + b" HTTP/1.1"
     assert f"Bearer {SECRET}".encode() in head
@@ -259,7 +277,7 @@ def test_a_host_of_ones_own_replaces_the_usual(make: Factory) -> None:
             await exchanged(transport, HttpCall(server.base_url, {"Host": "signed.example:81"}, b"", 5.0))
             return server.requests[0][0]
 
-    hosts = [line for line in asyncio.run(scenario()).split(b"\r\n") if line.lower().startswith(b"host:")]
+    hosts = [line for line in run(scenario()).split(b"\r\n") if line.lower().startswith(b"host:")]
     assert [host.lower() for host in hosts] == [b"host: signed.example:81"]
 
 
@@ -331,7 +349,7 @@ def test_chunks_come_as_they_arrive(make: Factory) -> None:
                 sent_next.set()
         return pieces
 
-    assert asyncio.run(scenario()) == [b"first", b"second"]
+    assert run(scenario()) == [b"first", b"second"]
 
 
 def test_headers(make: Factory) -> None:
@@ -347,7 +365,7 @@ def test_headers(make: Factory) -> None:
             names = ["retry-after", "x-absent", "x-odd", "x-text", "x-empty"]
             return [response.header(name) for name in names]
 
-    assert asyncio.run(scenario()) == ["5", None, None, None, ""]
+    assert run(scenario()) == ["5", None, None, None, ""]
 
 
 @pytest.mark.parametrize(
@@ -362,7 +380,7 @@ def test_redirects_are_not_followed(make: Factory, status: bytes) -> None:
                 assert await exchanged(transport, call_to(server.base_url)) == (int(status[:3]), b"")
             return len(server.requests)
 
-    assert asyncio.run(scenario()) == 1
+    assert run(scenario()) == 1
 
 
 # What does not arrive
@@ -438,13 +456,9 @@ def test_silence_in_a_stream(make: Factory) -> None:
     ],
     ids=["chunked", "length", "gzip", "endless"],
 )
-def test_a_body_beyond_the_limit(
-    make: Factory, reply: bytes, monkeypatch: pytest.MonkeyPatch, *, stream: bool
-) -> None:
+def test_a_body_beyond_the_limit(make: Callable[..., Transport], reply: bytes, *, stream: bool) -> None:
     """An answer that is too large, unpacked, is refused instead of filling the memory."""
-    monkeypatch.setattr(transport_module, "MAX_BODY_BYTES", 100_000)
-    monkeypatch.setattr(transport_module, "READ_BYTES", 10_000)
-    seen = outcome(make, replying(reply), stream=stream)
+    seen = outcome(partial(make, max_body_bytes=100_000), replying(reply), stream=stream)
     what = "stream" if stream else "answer"
     assert seen == Failure(*UNREADABLE, f"the {what} is larger than 100000 bytes")
 
@@ -458,7 +472,7 @@ def test_nobody_listens(make: Factory) -> None:
         async with opened(make, f"http://127.0.0.1:{port}") as transport:
             return await exchanged(transport, call_to(f"http://127.0.0.1:{port}"))
 
-    assert judged(asyncio.run(scenario())) == BROKEN
+    assert judged(run(scenario())) == BROKEN
 
 
 def test_a_host_that_does_not_exist(make: Factory) -> None:
@@ -468,7 +482,7 @@ def test_a_host_that_does_not_exist(make: Factory) -> None:
         async with opened(make, "http://service.invalid") as transport:
             return await exchanged(transport, call_to("http://service.invalid"))
 
-    assert judged(asyncio.run(scenario())) == BROKEN
+    assert judged(run(scenario())) == BROKEN
 
 
 @pytest.mark.parametrize(
@@ -495,7 +509,7 @@ def test_a_call_that_cannot_be_made(make: Factory, url: str, headers: dict[str, 
         async with opened(make, "http://127.0.0.1:9") as transport:
             return await exchanged(transport, HttpCall(url, headers, b"", 1.0))
 
-    assert judged(asyncio.run(scenario())) == (ErrorKind.INVALID_REQUEST, Action.JOB)
+    assert judged(run(scenario())) == (ErrorKind.INVALID_REQUEST, Action.JOB)
 
 
 def test_after_close(make: Factory) -> None:
@@ -507,7 +521,7 @@ def test_after_close(make: Factory) -> None:
                 pass
             return await exchanged(transport, call_to(server.base_url))
 
-    assert judged(asyncio.run(scenario())) == BROKEN
+    assert judged(run(scenario())) == BROKEN
 
 
 def test_a_call_shows_no_secret() -> None:
@@ -533,7 +547,7 @@ def test_an_error_of_the_caller_comes_through(make: Factory) -> None:
             raise LookupError("mine")
 
     with pytest.raises(LookupError, match="mine"):
-        asyncio.run(scenario())
+        run(scenario())
 
 
 def test_a_cancelled_call_harms_no_other(make: Factory) -> None:
@@ -554,7 +568,7 @@ def test_a_cancelled_call_harms_no_other(make: Factory) -> None:
                 await first
             return await exchanged(transport, call_to(server.base_url))
 
-    assert asyncio.run(scenario()) == (200, b"next")
+    assert run(scenario()) == (200, b"next")
 
 
 CALLS = 12
@@ -580,7 +594,7 @@ def connections(make: Factory, answer: Answer, *, stream: bool) -> int:
             assert len(server.requests) == CALLS
             return server.connections
 
-    return asyncio.run(scenario())
+    return run(scenario())
 
 
 EVENT = chunk(b'data: {"result":"a","is_end":false}\n\n')
@@ -627,24 +641,24 @@ def test_calls_at_once(make: Factory) -> None:
                 await asyncio.gather(*(exchanged(transport, call_to(server.base_url)) for _ in range(40)))
             )
 
-    assert asyncio.run(scenario()) == [(200, b"{}")] * 40
+    assert run(scenario()) == [(200, b"{}")] * 40
 
 
 # Proxies
 
 
 def through(
-    make: Factory, base_url: str, environ: Callable[[int], Mapping[str, str]], answer: Answer | None = None
+    base_url: str, environ: Callable[[int], Mapping[str, str]], answer: Answer | None = None
 ) -> tuple[tuple[int, bytes] | Failure, list[bytes]]:
     """The outcome of a call to `base_url`, and the heads that a proxy saw; `environ` is given its port."""
 
     async def scenario() -> tuple[tuple[int, bytes] | Failure, list[bytes]]:
         async with LoopbackServer(answer or replying(whole(b"by proxy"))) as proxy:
-            async with opened(make, base_url, environ(proxy.port)) as transport:
+            async with opened(open_transport, base_url, environ(proxy.port)) as transport:
                 seen = await exchanged(transport, call_to(base_url))
             return seen, [head for head, _ in proxy.requests]
 
-    return asyncio.run(scenario())
+    return run(scenario())
 
 
 @pytest.mark.parametrize(
@@ -658,29 +672,29 @@ def through(
         ("HTTP_PROXY", "localhost:{port}"),
     ],
 )
-def test_a_proxy_from_the_environment(make: Factory, name: str, form: str) -> None:
+def test_a_proxy_from_the_environment(name: str, form: str) -> None:
     """Calls go through the proxy that the environment names, in all its spellings."""
-    seen, heads = through(make, "http://service.invalid", lambda port: {name: form.format(port=port)})
+    seen, heads = through("http://service.invalid", lambda port: {name: form.format(port=port)})
     assert seen == (200, b"by proxy")
     assert [head.split(b"\r\n")[0] for head in heads] == [
         b"POST http://service.invalid" + PATH.encode() + b" HTTP/1.1"
     ]
 
 
-def test_a_proxy_with_a_password(make: Factory) -> None:
+def test_a_proxy_with_a_password() -> None:
     """User and password of a proxy's address are presented to it."""
     seen, heads = through(
-        make, "http://service.invalid", lambda port: {"HTTP_PROXY": f"http://me:word@127.0.0.1:{port}"}
+        "http://service.invalid", lambda port: {"HTTP_PROXY": f"http://me:word@127.0.0.1:{port}"}
     )
     assert seen == (200, b"by proxy")
     assert b"basic bwu6d29yza==" in heads[0].lower()
 
 
-def test_https_goes_through_a_tunnel(make: Factory) -> None:
+def test_https_goes_through_a_tunnel() -> None:
     """An https call asks the proxy for a tunnel and shows it neither path nor token."""
     refusing = replying(whole(b"", status=b"502 Bad Gateway"))
     seen, heads = through(
-        make, "https://service.invalid", lambda port: {"HTTPS_PROXY": f"http://127.0.0.1:{port}"}, refusing
+        "https://service.invalid", lambda port: {"HTTPS_PROXY": f"http://127.0.0.1:{port}"}, refusing
     )
     assert judged(seen) == BROKEN
     assert heads[0].startswith(b"CONNECT service.invalid:443 HTTP/1.1\r\n")
@@ -688,10 +702,9 @@ def test_https_goes_through_a_tunnel(make: Factory) -> None:
 
 
 @pytest.mark.parametrize("exception", ["service.invalid", "other.example, .invalid", "*"])
-def test_no_proxy(make: Factory, exception: str) -> None:
+def test_no_proxy(exception: str) -> None:
     """Hosts that NO_PROXY names are called directly."""
     seen, heads = through(
-        make,
         "http://service.invalid",
         lambda port: {"HTTP_PROXY": f"http://127.0.0.1:{port}", "NO_PROXY": exception},
     )
@@ -699,13 +712,13 @@ def test_no_proxy(make: Factory, exception: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["HTTPS_PROXY", "NO_PROXY", "FTP_PROXY", "UNRELATED"])
-def test_a_variable_that_does_not_concern_the_call(make: Factory, name: str) -> None:
+def test_a_variable_that_does_not_concern_the_call(name: str) -> None:
     """A plain http call does not go through the https proxy."""
-    seen, heads = through(make, "http://service.invalid", lambda port: {name: f"http://127.0.0.1:{port}"})
+    seen, heads = through("http://service.invalid", lambda port: {name: f"http://127.0.0.1:{port}"})
     assert (judged(seen), heads) == (BROKEN, [])
 
 
-def test_the_process_environment_is_not_read(make: Factory, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_process_environment_is_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
     """Only the environment that was handed over counts, not what the library would look up by itself."""
 
     def environ(port: int) -> Mapping[str, str]:
@@ -713,32 +726,32 @@ def test_the_process_environment_is_not_read(make: Factory, monkeypatch: pytest.
             monkeypatch.setenv(name, f"http://127.0.0.1:{port}")
         return NO_ENVIRONMENT
 
-    seen, heads = through(make, "http://service.invalid", environ)
+    seen, heads = through("http://service.invalid", environ)
     assert (judged(seen), heads) == (BROKEN, [])
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "127.0.0.2"])
-def test_loopback_is_never_proxied(make: Factory, host: str) -> None:
+def test_loopback_is_never_proxied(host: str) -> None:
     """The embedded server is reached directly, whatever proxy the environment names."""
 
     async def scenario() -> tuple[tuple[int, bytes] | Failure, int]:
         async with LoopbackServer(replying(whole(b"direct"))) as server, LoopbackServer(hang) as proxy:
             base_url = f"http://{host}:{server.port}"
             environ = {"HTTP_PROXY": proxy.base_url, "ALL_PROXY": proxy.base_url}
-            async with opened(make, base_url, environ) as transport:
+            async with opened(open_transport, base_url, environ) as transport:
                 return await exchanged(transport, call_to(base_url, timeout_s=1.0)), proxy.connections
 
-    seen, proxied = asyncio.run(scenario())
+    seen, proxied = run(scenario())
     assert proxied == 0
     assert host == "127.0.0.2" or seen == (200, b"direct")  # nothing listens at 127.0.0.2
 
 
 @pytest.mark.parametrize("address", ["no address", "http://", "::::", f"http://me:{SECRET}@:x"])
 @pytest.mark.parametrize("name", ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"])
-def test_a_proxy_that_is_none(make: Factory, name: str, address: str) -> None:
+def test_a_proxy_that_is_none(name: str, address: str) -> None:
     """A wrong proxy address is refused at the start, by the variable's name; it may hold a password."""
     with pytest.raises(UsageError) as refused:
-        make(base_url="https://service.invalid", connect_timeout_s=1.0, environ={name: address})
+        open_transport(base_url="https://service.invalid", connect_timeout_s=1.0, environ={name: address})
     assert (
         str(refused.value) == f"the environment variable {name} is not a proxy address.\nCorrect or unset it."
     )
@@ -779,7 +792,7 @@ def over_tls(make: Factory, authority: Path, environ: Mapping[str, str]) -> tupl
         ):
             return await exchanged(transport, call_to(server.base_url))
 
-    return asyncio.run(scenario())
+    return run(scenario())
 
 
 @pytest.mark.parametrize("name", ["SSL_CERT_FILE", "REQUESTS_CA_BUNDLE"])

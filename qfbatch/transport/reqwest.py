@@ -1,23 +1,17 @@
-"""HTTP: one call out, one response back. The only module that knows the HTTP library.
+"""Calls through a full HTTP library (reqwest, in Rust), which knows proxies in all their forms.
 
-The seam is one method, `Transport.exchange`. Foreign exceptions are translated in one place, and nothing of
-their text is kept but a fixed sentence per class: their messages carry the whole URL, access token included.
+Foreign exceptions are translated in one place, and nothing of their text is kept but a fixed sentence per
+class: their messages carry the whole URL, access token included.
 """
 
 from __future__ import annotations
 
 import asyncio
-import ipaddress
-import ssl
 from collections.abc import AsyncIterator, Mapping
-from contextlib import AbstractAsyncContextManager
 from datetime import timedelta
-from pathlib import Path
 from types import TracebackType
-from typing import Any, Protocol, Self
-from urllib.parse import urlsplit
+from typing import Self
 
-from msgspec import Struct
 from pyreqwest import exceptions as foreign
 from pyreqwest.client import Client, ClientBuilder
 from pyreqwest.proxy import ProxyBuilder
@@ -28,86 +22,18 @@ from qfbatch._version import __version__
 from qfbatch.errors import UsageError
 from qfbatch.records import Action, ErrorKind, Failure
 from qfbatch.service.http_failures import bad_answer
+from qfbatch.transport.environment import authorities, proxies, setting, unusable_bundle
+from qfbatch.transport.seam import (
+    CANNOT_BE_BUILT,
+    DRAIN_BYTES,
+    DRAIN_S,
+    MAX_BODY_BYTES,
+    HttpCall,
+    TransportError,
+    silent_stream,
+)
 
-MAX_BODY_BYTES = 64 * 1024 * 1024
 READ_BYTES = 1024 * 1024
-DRAIN_S = 0.1  # how long a stream that is left may take to end by itself, so that its connection can be kept
-DRAIN_BYTES = 64 * 1024
-
-
-class HttpCall(Struct, frozen=True, gc=False):
-    """One call, complete with credentials.
-
-    Attributes:
-        url: whole, perhaps with a token in its query: never shown.
-        headers: all of them, perhaps with a signature: never shown.
-        body: bytes to send.
-        timeout_s: for the whole exchange, body included.
-        stream: whether the body is to be had piece by piece, as it arrives.
-    """
-
-    url: str
-    headers: dict[str, str]
-    body: bytes
-    timeout_s: float
-    stream: bool = False
-
-    def __repr__(self) -> str:
-        return f"HttpCall({len(self.body)} bytes, timeout_s={self.timeout_s})"
-
-    def __rich_repr__(self) -> list[tuple[str, Any]]:
-        """What rich shows, in its tracebacks too: no more than `repr`."""
-        return [("bytes", len(self.body)), ("timeout_s", self.timeout_s)]
-
-
-class TransportError(Exception):
-    """The exchange failed below HTTP's own statuses; carries the row-level `Failure` it amounts to."""
-
-    def __init__(self, failure: Failure) -> None:
-        super().__init__(failure.message)
-        self.failure = failure
-
-
-class Response(Protocol):
-    """A response whose body is still to be read."""
-
-    @property
-    def status(self) -> int:
-        """HTTP status."""
-
-    def header(self, name: str) -> str | None:
-        """A header by its lower-case name; None where absent."""
-
-    async def read(self) -> bytes:
-        """The whole body.
-
-        Raises:
-            TransportError: if it breaks off, times out or exceeds `MAX_BODY_BYTES`.
-        """
-
-    def chunks(self, *, gap_s: float) -> AsyncIterator[bytes]:
-        """The body as it arrives.
-
-        Args:
-            gap_s: longest silence between two chunks, seconds.
-
-        Raises:
-            TransportError: as for `read`, and after too long a silence.
-        """
-
-
-class Transport(Protocol):
-    """Carries calls to the service. Connections are kept and reused."""
-
-    def exchange(self, call: HttpCall) -> AbstractAsyncContextManager[Response]:
-        """Send the call; the response's head is there on entry, everything is released on exit.
-
-        Raises:
-            TransportError: on entry, if there is no response.
-        """
-
-    async def close(self) -> None:
-        """Release all connections."""
 
 
 class ReqwestTransport:
@@ -118,12 +44,21 @@ class ReqwestTransport:
         connect_timeout_s: longest duration of connecting.
         environ: HTTPS_PROXY, HTTP_PROXY, ALL_PROXY, NO_PROXY (either case), SSL_CERT_FILE,
             REQUESTS_CA_BUNDLE.
+        max_body_bytes: of an answer, unpacked.
 
     Raises:
         UsageError: if a proxy or a CA file from the environment cannot be used.
     """
 
-    def __init__(self, *, base_url: str, connect_timeout_s: float, environ: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        *,
+        base_url: str,
+        connect_timeout_s: float,
+        environ: Mapping[str, str],
+        max_body_bytes: int = MAX_BODY_BYTES,
+    ) -> None:
+        self._max_body_bytes = max_body_bytes
         builder = (
             ClientBuilder()
             .user_agent(f"qfbatch/{__version__}")
@@ -153,9 +88,11 @@ class ReqwestTransport:
             if call.stream:
                 # The library reads ahead before it hands out the head; a stream's first piece must not wait.
                 builder = builder.streamed_read_buffer_limit(0)
-            return ReqwestExchange(builder.build_streamed(), stream=call.stream)
+            return ReqwestExchange(
+                builder.build_streamed(), stream=call.stream, max_body_bytes=self._max_body_bytes
+            )
         except (foreign.BuilderError, ValueError):
-            raise TransportError(_CANNOT_BE_BUILT) from None
+            raise TransportError(CANNOT_BE_BUILT) from None
 
     async def close(self) -> None:
         """Release all connections."""
@@ -165,8 +102,9 @@ class ReqwestTransport:
 class ReqwestExchange:
     """One exchange: entered, it is the response."""
 
-    def __init__(self, request: StreamRequest, *, stream: bool) -> None:
+    def __init__(self, request: StreamRequest, *, stream: bool, max_body_bytes: int) -> None:
         self._request = request
+        self._max_body_bytes = max_body_bytes
         self._response: ForeignResponse | None = None
         self._left_over = stream  # whether the body may have an unread rest worth reading
 
@@ -227,8 +165,10 @@ class ReqwestExchange:
             while chunk := await reader.read(READ_BYTES):
                 rest.append(bytes(chunk))
                 size += len(chunk)
-                if size > MAX_BODY_BYTES:
-                    raise TransportError(bad_answer(f"the answer is larger than {MAX_BODY_BYTES} bytes"))
+                if size > self._max_body_bytes:
+                    raise TransportError(
+                        bad_answer(f"the answer is larger than {self._max_body_bytes} bytes")
+                    )
         except foreign.PyreqwestError as error:
             raise translate(error) from None
         return b"".join(rest)
@@ -246,23 +186,15 @@ class ReqwestExchange:
             except foreign.PyreqwestError as error:
                 raise translate(error) from None
             except TimeoutError:
-                message = f"nothing arrived for {gap_s:g} s in the middle of a stream"
-                raise TransportError(Failure(ErrorKind.TIMEOUT, Action.RETRY, message)) from None
+                raise TransportError(silent_stream(gap_s)) from None
             if chunk is None:
                 return
             size += len(chunk)
-            if size > MAX_BODY_BYTES:
-                raise TransportError(bad_answer(f"the stream is larger than {MAX_BODY_BYTES} bytes"))
+            if size > self._max_body_bytes:
+                raise TransportError(bad_answer(f"the stream is larger than {self._max_body_bytes} bytes"))
             self._left_over = True
             yield bytes(chunk)
 
-
-# The same for every row: an address or header that no HTTP call can carry.
-_CANNOT_BE_BUILT = Failure(
-    ErrorKind.INVALID_REQUEST,
-    Action.JOB,
-    "the call cannot be built: check service.base_url and the credentials for stray characters",
-)
 
 # Most specific first. A total timeout before the response is reported by the library as a connect timeout,
 # so the two share one sentence.
@@ -285,34 +217,27 @@ _TRANSLATIONS: tuple[tuple[type[foreign.PyreqwestError], ErrorKind, str], ...] =
 def translate(error: foreign.PyreqwestError) -> TransportError:
     """The library's exception as ours, without its text."""
     if isinstance(error, foreign.BuilderError):
-        return TransportError(_CANNOT_BE_BUILT)
+        return TransportError(CANNOT_BE_BUILT)
     for kind_of_error, kind, message in _TRANSLATIONS:
         if isinstance(error, kind_of_error):
             return TransportError(Failure(kind, Action.RETRY, message))
     raise AssertionError("the last translation takes every library error")
 
 
+_PROXY_FOR = {
+    "HTTPS_PROXY": ProxyBuilder.https,
+    "HTTP_PROXY": ProxyBuilder.http,
+    "ALL_PROXY": ProxyBuilder.all,
+}
+
+
 def _with_proxies(builder: ClientBuilder, base_url: str, environ: Mapping[str, str]) -> ClientBuilder:
     builder = builder.no_proxy()  # the library would read the process environment by itself
-    if _is_loopback(urlsplit(base_url).hostname or ""):
-        return builder
-
-    def setting(name: str) -> str | None:
-        return environ.get(name) or environ.get(name.lower()) or None
-
-    except_for = setting("NO_PROXY")
-    for name, make in (
-        ("HTTPS_PROXY", ProxyBuilder.https),
-        ("HTTP_PROXY", ProxyBuilder.http),
-        ("ALL_PROXY", ProxyBuilder.all),
-    ):
-        address = setting(name)
-        if address is None:
-            continue
+    for name, address in proxies(base_url, environ).items():
         if "://" not in address:
-            address = f"http://{address}"  # as other clients read HOST:PORT
+            address = f"http://{address}"  # noqa: PLW2901 - as other clients read HOST:PORT
         try:
-            builder = builder.proxy(make(address).no_proxy(except_for))
+            builder = builder.proxy(_PROXY_FOR[name](address).no_proxy(setting(environ, "NO_PROXY")))
         except (foreign.PyreqwestError, ValueError):
             # The address may hold a password, so it is not repeated.
             raise UsageError(
@@ -321,27 +246,12 @@ def _with_proxies(builder: ClientBuilder, base_url: str, environ: Mapping[str, s
     return builder
 
 
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost" or host.endswith(".localhost")
-
-
 def _with_certificates(builder: ClientBuilder, environ: Mapping[str, str]) -> ClientBuilder:
-    for name in ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE"):
-        path = environ.get(name)
-        if not path:
-            continue
+    for name, path in authorities(environ).items():
         try:
-            # The library reports a file that it cannot use only later, or not at all.
-            ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cafile=path)
-            bundle = Path(path).read_bytes()
+            bundle = path.read_bytes()
             for block in bundle.split(b"-----BEGIN CERTIFICATE-----")[1:]:
                 builder = builder.add_root_certificate_pem(b"-----BEGIN CERTIFICATE-----" + block)
         except (OSError, foreign.PyreqwestError, ValueError):
-            raise UsageError(
-                f"the environment variable {name} names {path}, which cannot be read as PEM certificates.",
-                hint="Correct or unset it.",
-            ) from None
+            raise unusable_bundle(name, path) from None
     return builder

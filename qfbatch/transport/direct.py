@@ -1,0 +1,301 @@
+"""Calls from the event loop's own sockets: the way of nearly all runs, where no proxy stands between.
+
+A fifth of a full HTTP library's processor time for each call, in one thread, and a call that is given up
+ends at the service too, for its connection is closed; a library that works in threads of its own lets it go
+on, at the user's expense. Measured in docs/performance.md.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import socket
+import ssl
+from collections.abc import AsyncIterator, Mapping
+from types import TracebackType
+from typing import NamedTuple, Self
+from urllib.parse import quote, urlsplit
+
+from qfbatch._version import __version__
+from qfbatch.records import Action, ErrorKind, Failure
+from qfbatch.transport.environment import authorities
+from qfbatch.transport.http1 import LATE, Http1Connection
+from qfbatch.transport.seam import (
+    CANNOT_BE_BUILT,
+    DRAIN_BYTES,
+    DRAIN_S,
+    MAX_BODY_BYTES,
+    HttpCall,
+    TransportError,
+)
+
+IDLE_S = 60.0  # a connection unused for longer is not trusted: what stands between may have forgotten it
+HEADS = 64  # different heads of calls that are remembered; a run has one a model, or a fresh one every call
+
+_TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")  # RFC 9110, 5.6.2
+_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+_TARGET_SAFE = "%/:=&?~+!$,;'@()*[]-._"
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+
+# Why there is no connection. Of a foreign exception only the class is told: its text may hold the address.
+_NO_CONNECTION = (
+    (ssl.SSLCertVerificationError, "the service's certificate cannot be verified"),
+    (ssl.SSLError, "TLS could not be agreed on with the service"),
+    (socket.gaierror, "the name of the service's host is not known"),
+    (ConnectionRefusedError, "the connection was refused: nothing listens at the service's address"),
+    (ConnectionError, "the connection was reset while it was made"),
+    (OSError, "no connection to the service's address"),
+)
+_CONNECTING_LATE = Failure(ErrorKind.TIMEOUT, Action.RETRY, "no connection in time")
+_CLOSED = Failure(ErrorKind.CONNECTION, Action.RETRY, "the run's connections are closed")
+
+
+class Origin(NamedTuple):
+    """Where connections lead."""
+
+    scheme: str
+    host: str
+    port: int
+
+
+class _Head(NamedTuple):
+    """What calls to one address with the same headers have in common."""
+
+    headers: dict[str, str]
+    origin: Origin
+    text: bytes
+
+
+class DirectTransport:
+    """`Transport` over the event loop's own sockets.
+
+    Args:
+        base_url: where the calls will go; not needed here, each call has its address.
+        connect_timeout_s: longest duration of connecting, TLS included.
+        environ: SSL_CERT_FILE, REQUESTS_CA_BUNDLE; without them the system's authorities are trusted.
+        max_body_bytes: of an answer, unpacked.
+
+    Raises:
+        UsageError: if a CA file from the environment cannot be used.
+    """
+
+    def __init__(
+        self,
+        *,
+        base_url: str,  # noqa: ARG002 - what makes a transport need not know which one it makes
+        connect_timeout_s: float,
+        environ: Mapping[str, str],
+        max_body_bytes: int = MAX_BODY_BYTES,
+    ) -> None:
+        self._connect_timeout_s = connect_timeout_s
+        self.max_body_bytes = max_body_bytes
+        self._authorities = authorities(environ)
+        self._tls: ssl.SSLContext | None = None
+        self._heads: dict[str, _Head] = {}
+        self._idle: dict[Origin, list[Http1Connection]] = {}
+        self._connections: set[Http1Connection] = set()
+        self._lost = asyncio.Event()
+        self._closed = False
+
+    def exchange(self, call: HttpCall) -> DirectExchange:
+        """Send the call; see `Transport.exchange`."""
+        head = self._heads.get(call.url)
+        if head is None or head.headers != call.headers:
+            head = self._remember(call)
+        request = b"%scontent-length: %d\r\n\r\n%s" % (head.text, len(call.body), call.body)
+        return DirectExchange(self, head.origin, request, call.timeout_s, stream=call.stream)
+
+    async def close(self) -> None:
+        """Release all connections."""
+        self._closed = True
+        for connection in list(self._connections):
+            connection.abort()
+        while self._connections:
+            self._lost.clear()
+            await self._lost.wait()
+
+    async def connected(self, origin: Origin, timeout_s: float) -> Http1Connection:
+        """A connection with no call under way; for `DirectExchange`.
+
+        Raises:
+            TransportError: if there is none and none can be made.
+        """
+        if self._closed:
+            raise TransportError(_CLOSED)
+        idle = self._idle.get(origin)
+        if idle:
+            now = asyncio.get_running_loop().time()
+            while idle:
+                connection = idle.pop()  # the one used last: the others may grow old and go
+                if connection.reusable and now - connection.idle_since < IDLE_S:
+                    return connection
+                connection.abort()
+        return await self._connect(origin, timeout_s)
+
+    def give_back(self, origin: Origin, connection: Http1Connection) -> None:
+        """A call is over; for `DirectExchange`."""
+        if connection.reusable and not self._closed:
+            connection.release(asyncio.get_running_loop().time())
+            self._idle.setdefault(origin, []).append(connection)
+        else:
+            connection.abort()
+
+    async def _connect(self, origin: Origin, timeout_s: float) -> Http1Connection:
+        loop = asyncio.get_running_loop()
+        tls = None
+        if origin.scheme == "https":
+            tls = self._tls = self._tls or self._trusting()
+        limit_s = min(self._connect_timeout_s, timeout_s)
+        try:
+            async with asyncio.timeout(limit_s):
+                transport, connection = await loop.create_connection(
+                    lambda: Http1Connection(loop, self._forget), origin.host, origin.port, ssl=tls
+                )
+        except TimeoutError:
+            raise TransportError(LATE if limit_s == timeout_s else _CONNECTING_LATE) from None
+        except UnicodeError:
+            raise TransportError(CANNOT_BE_BUILT) from None
+        except OSError as error:
+            raise TransportError(_no_connection(error)) from None
+        plain_socket = transport.get_extra_info("socket")
+        if plain_socket is not None:
+            # An answer may be minutes of silence away; what stands between must not take that for the end.
+            plain_socket.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        self._connections.add(connection)
+        if self._closed:
+            connection.abort()
+            raise TransportError(_CLOSED)
+        return connection
+
+    def _trusting(self) -> ssl.SSLContext:
+        context = ssl.create_default_context()
+        for path in self._authorities.values():
+            context.load_verify_locations(cafile=path)
+        return context
+
+    def _forget(self, connection: Http1Connection) -> None:
+        self._connections.discard(connection)
+        self._lost.set()
+
+    def _remember(self, call: HttpCall) -> _Head:
+        if len(self._heads) >= HEADS:
+            self._heads.clear()
+        head = self._heads[call.url] = _head(call)
+        return head
+
+
+class DirectExchange:
+    """One exchange: entered, it is the response."""
+
+    __slots__ = ("_connection", "_origin", "_owner", "_request", "_stream", "_timeout_s", "status")
+
+    def __init__(
+        self, owner: DirectTransport, origin: Origin, request: bytes, timeout_s: float, *, stream: bool
+    ) -> None:
+        self._owner = owner
+        self._origin = origin
+        self._request = request
+        self._timeout_s = timeout_s
+        self._stream = stream
+        self._connection: Http1Connection | None = None
+        self.status = 0
+
+    async def __aenter__(self) -> Self:
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        connection = await self._owner.connected(self._origin, self._timeout_s)
+        self._connection = connection
+        left_s = self._timeout_s - (loop.time() - began)
+        connection.send(
+            self._request, timeout_s=left_s, stream=self._stream, max_body_bytes=self._owner.max_body_bytes
+        )
+        try:
+            await connection.answered()
+        except BaseException:
+            connection.abort()
+            raise
+        self.status = connection.status
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        connection = self._response
+        if kind is None and not connection.complete:
+            await self._drain(connection)
+        self._owner.give_back(self._origin, connection)
+
+    def header(self, name: str) -> str | None:
+        """A header; see `Response.header`."""
+        return self._response.header(name)
+
+    async def read(self) -> bytes:
+        """The whole body; see `Response.read`."""
+        if self._stream:
+            return b"".join([piece async for piece in self._response.chunks(gap_s=self._timeout_s)])
+        return self._response.body()
+
+    def chunks(self, *, gap_s: float) -> AsyncIterator[bytes]:
+        """The body as it arrives; see `Response.chunks`."""
+        return self._response.chunks(gap_s=gap_s)
+
+    @property
+    def _response(self) -> Http1Connection:
+        assert self._connection is not None, "an exchange is entered before it is read"  # noqa: S101
+        return self._connection
+
+    @staticmethod
+    async def _drain(connection: Http1Connection) -> None:
+        """Read what little is left after a stream's end event: only then can its connection be kept."""
+        size = 0
+        try:
+            async with asyncio.timeout(DRAIN_S):
+                async for piece in connection.chunks(gap_s=2 * DRAIN_S):
+                    size += len(piece)
+                    if size > DRAIN_BYTES:
+                        return
+        except (TransportError, TimeoutError):
+            return  # then the next call opens a connection of its own
+
+
+def _head(call: HttpCall) -> _Head:
+    """The request line and headers of calls like this one, all but the length of their body.
+
+    Raises:
+        TransportError: no HTTP call can carry them.
+    """
+    try:
+        parts = urlsplit(call.url)
+        host, port = parts.hostname, parts.port
+        if parts.scheme not in _DEFAULT_PORTS or not host or parts.username is not None or port == 0:
+            raise TransportError(CANNOT_BE_BUILT)
+        if _CONTROL.search(host) or any(character in host for character in ' /%<>\\^|`{}"'):
+            raise TransportError(CANNOT_BE_BUILT)
+        target = quote(parts.path or "/", safe=_TARGET_SAFE)
+        if parts.query:
+            target += "?" + quote(parts.query, safe=_TARGET_SAFE)
+        address = f"[{host}]" if ":" in host else host.encode("idna").decode()
+        if port is not None and port != _DEFAULT_PORTS[parts.scheme]:
+            address += f":{port}"
+        headers = {"Host": address, "User-Agent": f"qfbatch/{__version__}", "Accept": "*/*"}
+        given = {name.lower() for name in call.headers}
+        lines = [f"POST {target} HTTP/1.1\r\n"]
+        lines += [f"{name}: {value}\r\n" for name, value in headers.items() if name.lower() not in given]
+        for name, value in call.headers.items():
+            if not _TOKEN.fullmatch(name) or _CONTROL.search(value):
+                raise TransportError(CANNOT_BE_BUILT)
+            lines.append(f"{name}: {value}\r\n")
+        text = "".join(lines).encode("latin-1")
+    except ValueError:  # a port that is none, a host that has no name, a character that no header can hold
+        raise TransportError(CANNOT_BE_BUILT) from None
+    return _Head(call.headers, Origin(parts.scheme, host, port or _DEFAULT_PORTS[parts.scheme]), text)
+
+
+def _no_connection(error: OSError) -> Failure:
+    for kind_of_error, message in _NO_CONNECTION:
+        if isinstance(error, kind_of_error):
+            return Failure(ErrorKind.CONNECTION, Action.RETRY, message)
+    raise AssertionError("the last entry takes every OSError")

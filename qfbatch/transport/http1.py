@@ -1,0 +1,318 @@
+"""One HTTP/1.1 connection: a call at a time, its answer put together as it arrives.
+
+The parsing is llhttp's (`httptools`); what stands here is what becomes of its events. Nothing is read ahead
+of the reader: a stream whose pieces are not taken stops the connection. HTTP/1.1: RFC 9112.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import zlib
+from collections import deque
+from collections.abc import AsyncIterator, Callable
+from typing import cast
+
+from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
+
+from qfbatch.records import Action, ErrorKind, Failure
+from qfbatch.service.http_failures import bad_answer
+from qfbatch.transport.seam import TransportError, silent_stream
+
+MAX_HEAD_BYTES = 256 * 1024
+BUFFERED_BYTES = 256 * 1024  # of a stream; the connection stops reading until its pieces are taken
+
+LATE = Failure(ErrorKind.TIMEOUT, Action.RETRY, "the answer did not arrive in time")
+_UNANSWERED = Failure(ErrorKind.CONNECTION, Action.RETRY, "the connection was closed before any answer")
+_BROKEN = Failure(ErrorKind.CONNECTION, Action.RETRY, "the connection broke before the answer was complete")
+_NOT_HTTP = bad_answer("the answer is not HTTP")
+_UNPACKABLE = bad_answer("the answer's body is packed in a way that cannot be unpacked")
+_HTTP_OK = 200
+_BODILESS = (204, 304)
+_GZIP_OR_ZLIB = 32 + zlib.MAX_WBITS
+
+
+class Http1Connection(asyncio.Protocol):
+    """A connection to one service.
+
+    Args:
+        on_lost: told when the connection has ended, however it ended.
+
+    Attributes:
+        status: of the answer under way.
+        complete: whether that answer has arrived wholly.
+        idle_since: loop time since when no call is under way; for the pool.
+    """
+
+    __slots__ = (
+        "_expiry",
+        "_failure",
+        "_head_bytes",
+        "_headed",
+        "_headers",
+        "_in_use",
+        "_informational",
+        "_keep",
+        "_loop",
+        "_max_body_bytes",
+        "_on_lost",
+        "_parser",
+        "_paused",
+        "_pieces",
+        "_size",
+        "_stream",
+        "_transport",
+        "_unpack",
+        "_unread",
+        "_until_close",
+        "_waiter",
+        "complete",
+        "idle_since",
+        "status",
+    )
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, on_lost: Callable[[Http1Connection], None]) -> None:
+        self._loop = loop
+        self._on_lost = on_lost
+        self._parser = HttpResponseParser(self)
+        self._transport: asyncio.Transport | None = None
+        self._waiter: asyncio.Future[None] | None = None
+        self._expiry: asyncio.TimerHandle | None = None
+        self._in_use = False
+        self._paused = False
+        self._keep = True
+        self.idle_since = 0.0
+        self._begin(stream=False, max_body_bytes=0)
+
+    def _begin(self, *, stream: bool, max_body_bytes: int) -> None:
+        self._stream = stream
+        self._max_body_bytes = max_body_bytes
+        self._headers: dict[bytes, bytes] = {}
+        self._head_bytes = 0
+        self._headed = False
+        self._informational = False
+        self._until_close = False
+        self._unpack: zlib._Decompress | None = None
+        self._pieces: deque[bytes] = deque()
+        self._size = 0
+        self._unread = 0
+        self._failure: Failure | None = None
+        self.status = 0
+        self.complete = False
+
+    # What the caller does
+
+    @property
+    def reusable(self) -> bool:
+        """Whether another call may follow on this connection."""
+        return self._keep and self._transport is not None and (self.complete or not self._in_use)
+
+    def send(self, request: bytes, *, timeout_s: float, stream: bool, max_body_bytes: int) -> None:
+        """Start a call.
+
+        Args:
+            request: head and body.
+            timeout_s: for the whole exchange.
+            stream: whether the body is taken piece by piece.
+            max_body_bytes: of the answer, unpacked.
+        """
+        assert self._transport is not None, "calls are made on open connections"  # noqa: S101
+        self._begin(stream=stream, max_body_bytes=max_body_bytes)
+        self._in_use = True
+        self._expiry = self._loop.call_later(timeout_s, self._fail, LATE)
+        self._transport.write(request)
+
+    async def answered(self) -> None:
+        """Wait for the head of the answer; for the whole of it where it is not taken piece by piece.
+
+        Raises:
+            TransportError: if it does not arrive.
+        """
+        while not (self.complete or (self._headed and self._stream)):
+            if self._failure is not None:
+                raise TransportError(self._failure)
+            await self._event()
+        if self._failure is not None and not self._stream:
+            raise TransportError(self._failure)
+
+    def header(self, name: str) -> str | None:
+        """A header by its lower-case name; None where absent, or where it is not ASCII text."""
+        value = self._headers.get(name.encode())
+        if value is None or not value.isascii():
+            return None
+        return value.decode()
+
+    def body(self) -> bytes:
+        """The whole body of a complete answer; an empty one when asked again."""
+        pieces, self._pieces = self._pieces, deque()
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    async def chunks(self, *, gap_s: float) -> AsyncIterator[bytes]:
+        """The body as it arrives; see `Response.chunks`."""
+        while True:
+            while self._pieces:
+                piece = self._pieces.popleft()
+                self._unread -= len(piece)
+                if self._paused and self._unread < BUFFERED_BYTES // 2 and self._transport is not None:
+                    self._paused = False
+                    self._transport.resume_reading()
+                yield piece
+            if self._failure is not None:
+                raise TransportError(self._failure)
+            if self.complete:
+                return
+            silence = self._loop.call_later(gap_s, self._fail, silent_stream(gap_s))
+            try:
+                await self._event()
+            finally:
+                silence.cancel()
+
+    def release(self, now: float) -> None:
+        """The call is over and the connection free for another."""
+        self._cancel_expiry()
+        self._in_use = False
+        self._pieces.clear()
+        self.idle_since = now
+
+    def abort(self) -> None:
+        """End the connection now, whatever is under way: the service need not go on with it."""
+        self._cancel_expiry()
+        self._keep = False
+        if self._transport is not None:
+            self._transport.abort()
+
+    # What the event loop tells
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """The connection is open."""
+        self._transport = cast("asyncio.Transport", transport)
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes have arrived."""
+        if not self._in_use:
+            self.abort()  # nobody asked: what comes now could be taken for the answer to the next call
+            return
+        if not self._headed:
+            self._head_bytes += len(data)
+        try:
+            self._parser.feed_data(data)
+        except (HttpParserError, HttpParserUpgrade):
+            self._fail(_NOT_HTTP)
+        if not self._headed and self._head_bytes > MAX_HEAD_BYTES:
+            self._fail(_NOT_HTTP)
+
+    def eof_received(self) -> bool:
+        """The service sends nothing more; the connection then closes by itself."""
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The connection has ended."""
+        self._transport = None
+        self._keep = False
+        if self._in_use and not self.complete:
+            if exc is None and self._until_close and self._failure is None:
+                self.on_message_complete()
+            else:
+                self._fail(_BROKEN if self._headed else _UNANSWERED)
+        self._on_lost(self)
+
+    # What the parser tells
+
+    def on_message_begin(self) -> None:
+        """An answer begins; a second one to the same call is none that could be used."""
+        if self.complete:
+            self._keep = False
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """A header; of several with one name the first counts, and trailers do not."""
+        if not self._headed:
+            self._headers.setdefault(name.lower(), value)
+
+    def on_headers_complete(self) -> None:
+        """The head is there."""
+        if self.complete:
+            return
+        status = self._parser.get_status_code()
+        if status < _HTTP_OK:
+            self._informational = True
+            self._headers.clear()
+            return
+        self.status = status
+        self._headed = True
+        headers = self._headers
+        if b"content-length" not in headers and status not in _BODILESS:
+            self._until_close = b"chunked" not in headers.get(b"transfer-encoding", b"").lower()
+        packing = headers.get(b"content-encoding", b"identity").strip().lower()
+        if packing in {b"gzip", b"x-gzip", b"deflate"}:
+            self._unpack = zlib.decompressobj(_GZIP_OR_ZLIB)
+        elif packing not in {b"identity", b""}:
+            self._fail(_UNPACKABLE)
+        if self._stream:
+            self._wake()
+
+    def on_body(self, body: bytes) -> None:
+        """A piece of the body."""
+        if self.complete or self._failure is not None:
+            return
+        if self._unpack is not None:
+            room = self._max_body_bytes - self._size + 1
+            try:
+                body = self._unpack.decompress(body, room)
+            except zlib.error:
+                self._fail(_UNPACKABLE)
+                return
+            if not body:
+                return
+        self._size += len(body)
+        if self._size > self._max_body_bytes:
+            what = "stream" if self._stream else "answer"
+            self._fail(bad_answer(f"the {what} is larger than {self._max_body_bytes} bytes"))
+            return
+        self._pieces.append(body)
+        if self._stream:
+            self._unread += len(body)
+            if self._unread > BUFFERED_BYTES and not self._paused and self._transport is not None:
+                self._paused = True
+                self._transport.pause_reading()
+            self._wake()
+
+    def on_message_complete(self) -> None:
+        """The answer is there wholly."""
+        if self._informational:
+            self._informational = False
+            return
+        if self.complete or self._failure is not None:
+            return
+        if self._unpack is not None and self._size and not self._unpack.eof:
+            self._fail(_UNPACKABLE)
+            return
+        self.complete = True
+        self._keep = self._keep and not self._until_close and self._parser.should_keep_alive()
+        self._wake()
+
+    # Waiting
+
+    async def _event(self) -> None:
+        """Wait until something of the answer has arrived, or nothing will."""
+        self._waiter = self._loop.create_future()
+        try:
+            await self._waiter
+        finally:
+            self._waiter = None
+
+    def _wake(self) -> None:
+        waiter = self._waiter
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
+
+    def _fail(self, failure: Failure) -> None:
+        """The answer will not be complete; the first reason counts."""
+        if self.complete:
+            return
+        self._failure = self._failure or failure
+        self.abort()
+        self._wake()
+
+    def _cancel_expiry(self) -> None:
+        if self._expiry is not None:
+            self._expiry.cancel()
+            self._expiry = None
