@@ -161,9 +161,9 @@ class Lane:
             overloaded=overloaded,
         )
 
-    def heed(self, signals: RateSignals) -> None:
-        """Take what the service says of its limits."""
-        self.gate.heed(signals, self._loop.time())
+    def heed(self, signals: RateSignals) -> float:
+        """Take what the service says of its limits; see `Gate.heed`."""
+        return self.gate.heed(signals, self._loop.time())
 
     def admit_first(self, now: float) -> None:
         """Let the first waiter pass; for `Admission.pump`, which has checked the gates."""

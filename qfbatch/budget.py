@@ -62,4 +62,4 @@ class BudgetGuard:
     def spend(self, record: Record) -> None:
         """Count what a recorded row cost, dropped answers included."""
         self._tokens += (record.total_tokens or 0) + record.discarded_tokens
-        self._cost += record.cost or 0.0
+        self._cost += (record.cost or 0.0) + (record.discarded_cost or 0.0)

@@ -245,6 +245,7 @@ class Record(Struct, frozen=True, gc=False, omit_defaults=True):
     total_tokens: int | None = None
     usage_source: UsageSource | None = None
     discarded_tokens: int = 0
+    discarded_cost: float | None = None
     cost: float | None = None
     currency: str | None = None
     error_kind: ErrorKind | None = None

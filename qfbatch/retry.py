@@ -82,7 +82,7 @@ async def further_attempts(
     policy: RetryPolicy,
     uniform: Callable[[], float],
     wait: Waiting,
-    noted: Callable[[Failure], None] = lambda _: None,
+    noted: Callable[[Failure, float], None] = lambda _failure, _wait_s: None,
 ) -> Outcome:
     """What a row comes to after its first attempt failed.
 
@@ -94,7 +94,7 @@ async def further_attempts(
         policy: how many, how long between.
         uniform: draws from [0, 1) for the jitter.
         wait: sleeps between attempts; what it raises ends the row.
-        noted: told of each failure that another attempt will follow.
+        noted: told of each failure that another attempt will follow, and after how many seconds.
 
     Returns:
         The first outcome that is not to be retried, or the last attempt's own failure.
@@ -118,7 +118,7 @@ async def further_attempts(
             lambda outcome: isinstance(outcome, Failure) and outcome.action is Action.RETRY
         ),
         retry_error_callback=_failure_of,
-        before_sleep=lambda state: noted(_failure_of(state)),
+        before_sleep=lambda state: noted(_failure_of(state), state.upcoming_sleep),
         sleep=wait,
     )
     outcome: Outcome = await retrying(next_outcome)

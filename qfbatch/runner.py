@@ -32,7 +32,6 @@ from qfbatch.limits.quota import Quota
 from qfbatch.loading import Loader
 from qfbatch.progress.events import (
     Observer,
-    Pulse,
     RowsCommitted,
     RunEnded,
     RunStarted,
@@ -40,13 +39,15 @@ from qfbatch.progress.events import (
     Stopping,
     Surveyed,
     TokenRenewed,
+    to_all,
 )
 from qfbatch.reader.shard_reader import ShardReader
 from qfbatch.records import Record, Request
 from qfbatch.session import OpenSession, RunOptions, open_session
 from qfbatch.signals import stop_on_signals
 from qfbatch.stopping import Stop
-from qfbatch.tally import Tally
+from qfbatch.tally import Tally, total
+from qfbatch.watching import Watch
 from qfbatch.worker import Route, Surroundings, work
 
 PULSE_S = 0.5
@@ -108,6 +109,7 @@ def run_job(
         ServiceRefused: there are no credentials.
     """
     clocks = clocks or Clocks()
+    observe = to_all([observe])
     with open_session(
         job, options, now=clocks.now, on_survey=lambda done, total: observe(Surveyed(done, total))
     ) as session:
@@ -131,7 +133,9 @@ def _complete(session: OpenSession, observe: Observer) -> RunResult:
 
 
 def _started(session: OpenSession, *, rows: int, done: int) -> RunStarted:
-    return RunStarted(str(session.layout.path), rows, done, notes=tuple(session.notes))
+    return RunStarted(
+        str(session.layout.path), rows, done, notes=tuple(session.notes), models=dict(session.standing)
+    )
 
 
 class _Run:
@@ -143,25 +147,21 @@ class _Run:
         self._job = job
         self._options = options
         self._session = session
-        self._observe = observe
         self._clocks = clocks
         self._stop = Stop()
-        done = session.committed
-        self._tally = Tally(
-            succeeded=done.succeeded,
-            failed=done.failed,
-            skipped=done.skipped,
-            total_tokens=done.total_tokens,
-            cost=done.cost,
-        )
+        self._tallies = {name: Tally(standing) for name, standing in session.standing.items()}
+        before = total(session.standing.values())
         self._budget = BudgetGuard(
             job.budget,
-            spent_tokens=done.total_tokens + done.discarded_tokens,
-            spent_cost=sum(done.cost.values()),
+            spent_tokens=before.total_tokens + before.discarded_tokens,
+            spent_cost=sum(before.spent.values()),
         )
+        self._watch = Watch(job, session.manifest.survey, self._tallies, limit=options.limit)
+        self._observe = to_all([self._watch, observe])
         self._settled = asyncio.Event()  # a row ended: the budget may have room again
         self._asked = 0
         self._crews: list[asyncio.Task[None]] = []
+        self._admission: Admission | None = None
 
     async def run(self, base_url: str, environ: Mapping[str, str]) -> RunResult:
         """Work until nothing is left or the run is stopped; commit everything in either case."""
@@ -174,7 +174,7 @@ class _Run:
                 now=self._clocks.now,
                 on_renewed=lambda: self._observe(TokenRenewed()),
             ) as service:
-                done = self._tally.rows - self._session.failed_again
+                done = self._rows_with_record() - self._session.failed_again
                 self._observe(_started(self._session, rows=self._rows_in_all(), done=done))
                 committer = Committer(
                     self._session.checkpoint, on_commit=self._committed, on_closed=self._closed
@@ -188,10 +188,13 @@ class _Run:
             # What was committed is safe, and nothing more can be: that outweighs why the run was ending.
             self._stop.request(error)
             self._stop.reason = error
+        if self._admission is not None:
+            self._observe(self._watch.pulse(self._admission, loop.time()))
         return self._result()
 
     async def _work(self, loop: asyncio.AbstractEventLoop, committer: Committer, service: Connection) -> None:
-        admission = Admission(Gate(_without_adapting(self._job.limits), loop.time()), loop, self._clocks.rng)
+        gate = Gate(_without_adapting(self._job.limits), loop.time())
+        admission = self._admission = Admission(gate, loop, self._clocks.rng)
         self._stop.on_request(admission.close)
         self._stop.on_request(self._settled.set)
         reader = ShardReader(self._job.input)
@@ -219,7 +222,7 @@ class _Run:
             self._crews.append(loop.create_task(self._crew(size, route, feed, committer, loop)))
         watchers = [
             loop.create_task(self._watch_storage(committer)),
-            loop.create_task(self._pulse(admission)),
+            loop.create_task(self._pulse(admission, loop)),
             loop.create_task(self._announce_stop(admission)),
         ]
         try:
@@ -243,6 +246,8 @@ class _Run:
     ) -> None:
         limited = self._budget.limited
         work_row = self._work_within_budget if limited else work
+        tally = self._tallies[route.model.name]
+        asked = tally.asked
 
         async def work_next() -> bool:
             if committer.crowded:
@@ -263,8 +268,9 @@ class _Run:
             if record is None:
                 return False
             self._asked += 1
+            asked.estimated_tokens += request.estimated_tokens
             if request.failed_before:
-                self._tally.replace_failed()
+                tally.replace_failed()
             committer.append(record)
             feed.recorded(request)
             return True
@@ -330,10 +336,10 @@ class _Run:
             self._stop.request(error)
             self._cancel_crews()
 
-    async def _pulse(self, admission: Admission) -> None:
+    async def _pulse(self, admission: Admission, loop: asyncio.AbstractEventLoop) -> None:
         while True:
+            self._observe(self._watch.pulse(admission, loop.time()))
             await asyncio.sleep(PULSE_S)
-            self._observe(Pulse(lanes=admission.statistics(), waiting=admission.waiting))
 
     async def _announce_stop(self, admission: Admission) -> None:
         await self._stop.wait()
@@ -349,22 +355,28 @@ class _Run:
             crew.cancel()
 
     def _committed(self, records: list[Record]) -> None:
-        self._tally.add(records)
+        tallies = self._tallies
+        for record in records:
+            tallies[record.model].add(record)
         self._observe(RowsCommitted(records))
 
     def _closed(self, model: str, shard: int, summary: PartSummary) -> None:
         self._observe(ShardClosed(model, shard, summary.rows))
+
+    def _rows_with_record(self) -> int:
+        return sum(tally.rows for tally in self._tallies.values())
 
     def _rows_in_all(self) -> int:
         """Rows of the run as far as this session is about them: those done before, and its open ones."""
         return self._session.committed.rows + self._session.open_rows
 
     def _result(self) -> RunResult:
-        tally, reason = self._tally, self._stop.reason
-        left = max(0, self._rows_in_all() - tally.rows)
-        exit_code = (1 if tally.failed else 0) if reason is None else reason.exit_code
-        self._observe(RunEnded(exit_code, tally.succeeded, tally.failed, left))
-        return RunResult(exit_code, tally.succeeded, tally.failed, left, self._asked, reason)
+        standing, reason = total(tally.standing() for tally in self._tallies.values()), self._stop.reason
+        left = max(0, self._rows_in_all() - standing.rows)
+        exit_code = (1 if standing.failed else 0) if reason is None else reason.exit_code
+        ended = "" if reason is None else reason.message
+        self._observe(RunEnded(exit_code, standing.succeeded, standing.failed, left, ended))
+        return RunResult(exit_code, standing.succeeded, standing.failed, left, self._asked, reason)
 
 
 def _without_adapting(quota: Quota) -> Quota:

@@ -48,8 +48,9 @@ COLUMNS: tuple[Column, ...] = (
     Column("total_tokens", pa.int64(), "as reported"),
     Column("usage_source", pa.string(), "`reported` or `estimated`"),
     Column("discarded_tokens", pa.int64(), "tokens known to be paid for answers this row had to drop"),
+    Column("discarded_cost", pa.float64(), "of these; null without a price, or if nothing was dropped"),
     Column("cost", pa.float64(), "of the reported tokens; null without a price"),
-    Column("currency", pa.string(), "of `cost`"),
+    Column("currency", pa.string(), "of `cost` and `discarded_cost`"),
     Column("error_kind", pa.string(), "what failed, in qfbatch's words; null when succeeded"),
     Column("error_code", pa.int32(), "the service's code, or the HTTP status; null when succeeded"),
     Column("error_message", pa.string(), "in the service's words; null when succeeded"),
@@ -110,7 +111,11 @@ def under_identity(
         "source_row": [row.source_row for row in rows],
     }
     arrays = [
-        pa.array(now[column.name], type=column.type) if column.name in now else answers[column.name]
+        pa.array(now[column.name], type=column.type)
+        if column.name in now
+        else answers[column.name]
+        if column.name in answers.column_names
+        else pa.nulls(len(rows), column.type)  # of an older qfbatch, which did not have it
         for column in COLUMNS
     ]
     arrays += [pa.array(_carried(rows, column), type=INPUT_TYPES[column.kind]) for column in input_columns]

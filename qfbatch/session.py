@@ -33,6 +33,7 @@ from qfbatch.job.settings import Job
 from qfbatch.records import Survey
 from qfbatch.resuming import address_notes, follow_input, is_replaceable, refuse_other_question
 from qfbatch.surveying import OnSurvey, survey_with_keys
+from qfbatch.tally import Standing
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +67,7 @@ class OpenSession:
         answered: rows answered by each model, of these.
         failed_again: failed rows, of these, that this session is to ask again.
         open_rows: rows within the session's limit that have no record yet.
+        standing: where each model stands; `left` is what this session is to ask of it.
         work: per model, the shards that may have open rows.
         notes: what the user should know, one line each.
         exit_code, ended: how the session ended, for the manifest.
@@ -78,6 +80,7 @@ class OpenSession:
     answered: dict[str, int]
     failed_again: int
     open_rows: int
+    standing: dict[str, Standing]
     work: dict[str, list[ShardWork]]
     notes: list[str] = field(default_factory=list)
     exit_code: int | None = None
@@ -186,10 +189,11 @@ def _open_checkpoint(
     recovery = checkpoint.recover()
     notes += recovery.notes
     work: dict[str, list[ShardWork]] = {model: [] for model in models}
-    answered = dict.fromkeys(models, 0)
+    committed = {model: PartSummary() for model in models}
+    left = dict.fromkeys(models, 0)
     failed_again = open_rows = 0
     for (model, _), progress in recovery.shards.items():
-        answered[model] += progress.summary.succeeded
+        committed[model] += progress.summary
     first = 0
     for shard in found.shards:
         wanted = shard.rows if options.limit is None else min(shard.rows, options.limit - first)
@@ -199,12 +203,38 @@ def _open_checkpoint(
         for model in models:
             progress = recovery.shards[model, shard.number]
             ask_again = progress.summary.failed if options.retry_failed else 0
-            open_rows += max(0, wanted - progress.summary.rows)
+            missing = max(0, wanted - progress.summary.rows)
+            open_rows += missing
+            left[model] += missing + ask_again
             if progress.state is not ShardState.COMPLETE or ask_again:
                 work[model].append(ShardWork(shard, wanted))
                 failed_again += ask_again
     return OpenSession(
-        layout, manifest, checkpoint, recovery.summary, answered, failed_again, open_rows, work, notes
+        layout,
+        manifest,
+        checkpoint,
+        committed=sum(committed.values(), PartSummary()),
+        answered={model: done.succeeded for model, done in committed.items()},
+        failed_again=failed_again,
+        open_rows=open_rows,
+        standing={model: _standing(done, left[model]) for model, done in committed.items()},
+        work=work,
+        notes=notes,
+    )
+
+
+def _standing(done: PartSummary, left: int) -> Standing:
+    return Standing(
+        succeeded=done.succeeded,
+        failed=done.failed,
+        skipped=done.skipped,
+        left=left,
+        prompt_tokens=done.prompt_tokens,
+        completion_tokens=done.completion_tokens,
+        total_tokens=done.total_tokens,
+        discarded_tokens=done.discarded_tokens,
+        cost=done.cost,
+        discarded_cost=done.discarded_cost,
     )
 
 

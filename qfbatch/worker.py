@@ -10,7 +10,6 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import partial
 
 import msgspec
 
@@ -18,7 +17,8 @@ from qfbatch.admission import Lane
 from qfbatch.breaker import Breaker
 from qfbatch.credentials import Authorizer
 from qfbatch.job.settings import ModelSettings
-from qfbatch.progress.events import AttemptFailed, Observer, Throttled
+from qfbatch.progress.events import AttemptFailed, Observer, Paused, Refused, Throttled
+from qfbatch.recording import Course, record_of
 from qfbatch.records import (
     Action,
     Completion,
@@ -26,15 +26,12 @@ from qfbatch.records import (
     Failure,
     Record,
     Request,
-    Status,
 )
 from qfbatch.retry import Outcome, RetryPolicy, further_attempts, tokens_of
 from qfbatch.service.dialect import Call, Dialect
-from qfbatch.service.parameters import as_sent
 from qfbatch.stopping import RunStopping, Stop, address, job_refused, nothing_succeeds
 from qfbatch.transport import HttpCall, Transport, TransportError
 
-MICROSECONDS = 1_000_000
 FIRST_EXPECTED_COMPLETION = 128  # tokens, until answers have been seen
 SMOOTHING = 0.05  # weight of the newest answer in the expected completion
 
@@ -115,19 +112,13 @@ class _Life:
 
     __slots__ = (
         "around",
-        "attempts",
         "call",
-        "discarded_tokens",
-        "finished_at",
-        "latency_s",
+        "course",
         "renewed",
         "request",
         "route",
         "sent",
-        "started_at",
         "throttled_since",
-        "time_to_first_token_s",
-        "wait_s",
     )
 
     def __init__(self, route: Route, request: Request, around: Surroundings) -> None:
@@ -135,13 +126,7 @@ class _Life:
         self.request = request
         self.around = around
         self.call = route.dialect.encode(route.model.endpoint, request.prompt, request.parameters)
-        self.attempts = 0
-        self.wait_s = 0.0
-        self.discarded_tokens = 0
-        self.started_at = 0.0
-        self.finished_at = 0.0
-        self.latency_s = 0.0
-        self.time_to_first_token_s: float | None = None
+        self.course = Course()
         self.renewed = False
         self.throttled_since: float | None = None
         self.sent: HttpCall | None = None
@@ -152,7 +137,7 @@ class _Life:
         Raises:
             RunStopping: if the run ends before there is an outcome to keep.
         """
-        route, around = self.route, self.around
+        route, around, course = self.route, self.around, self.course
         self.throttled_since = None
         timeout_s = route.retry.request_timeout_s
         while True:
@@ -161,10 +146,10 @@ class _Life:
             if not await route.lane.enter(expected):
                 raise RunStopping
             began = around.clock()
-            self.wait_s += began - asked_at
-            self.attempts += 1
-            if self.attempts == 1:
-                self.started_at = around.now()
+            course.wait_s += began - asked_at
+            course.attempts += 1
+            if course.attempts == 1:
+                course.started_at = around.now()
             outcome: Outcome | None = None
             self.sent = None
             try:
@@ -178,27 +163,27 @@ class _Life:
                     self._pause(outcome, expected, began)
                 route.lane.leave(estimated_tokens=expected, actual_tokens=tokens_of(outcome))
             now = around.clock()
-            self.latency_s = now - began
-            self.finished_at = around.now()
+            course.latency_s = now - began
+            course.finished_at = around.now()
             if isinstance(outcome, Completion):
                 self._succeeded(outcome, began)
                 return outcome
-            if outcome.usage is not None:
-                self.discarded_tokens += outcome.usage.total_tokens
+            course.drop(outcome, route.model)
             final = await self._judge(self._policy(outcome))
             if final is not None:
                 return final
 
-    def noted(self, failure: Failure) -> None:
-        """Tell the observers of a failed attempt that another will follow."""
+    def noted(self, failure: Failure, wait_s: float) -> None:
+        """Tell the observers of a failed attempt that another will follow after `wait_s` seconds."""
         self.around.observe(
             AttemptFailed(
                 model=self.request.model,
                 row_id=self.request.row_id,
-                attempt=self.attempts,
+                attempt=self.course.attempts,
                 kind=failure.kind,
                 code=failure.code,
                 message=failure.message,
+                wait_s=wait_s,
             )
         )
 
@@ -208,7 +193,7 @@ class _Life:
         Raises:
             RunStopping: if the run ends meanwhile.
         """
-        self.wait_s += seconds
+        self.course.wait_s += seconds
         self.around.on_idle()
         try:
             await self.around.stop.sleep(seconds)
@@ -217,54 +202,7 @@ class _Life:
 
     def record(self, outcome: Outcome) -> Record:
         """The row's record."""
-        request, model = self.request, self.route.model
-        common = partial(
-            Record,
-            row_id=request.row_id,
-            model=request.model,
-            endpoint=model.endpoint,
-            shard=request.shard,
-            source_file=request.source_file,
-            source_row=request.source_row,
-            prompt=request.prompt,
-            attempts=self.attempts,
-            started_at=int(self.started_at * MICROSECONDS),
-            finished_at=int(self.finished_at * MICROSECONDS),
-            parameters=as_sent(request.parameters),
-            latency_s=self.latency_s,
-            time_to_first_token_s=self.time_to_first_token_s,
-            wait_s=self.wait_s,
-            discarded_tokens=self.discarded_tokens,
-            columns=request.columns,
-        )
-        if isinstance(outcome, Failure):
-            return common(
-                status=Status.FAILED,
-                is_safe=outcome.is_safe,
-                error_kind=outcome.kind,
-                error_code=outcome.code,
-                error_message=outcome.message,
-            )
-        usage, price = outcome.usage, model.price
-        cost = None if price is None else price.of_usage(usage)
-        return common(
-            status=Status.SUCCEEDED,
-            result=outcome.result,
-            is_safe=outcome.is_safe,
-            need_clear_history=outcome.need_clear_history,
-            is_truncated=outcome.is_truncated,
-            ban_round=outcome.ban_round,
-            finish_reason=outcome.finish_reason,
-            prompt_tokens=None if usage is None else usage.prompt_tokens,
-            completion_tokens=None if usage is None else usage.completion_tokens,
-            total_tokens=None if usage is None else usage.total_tokens,
-            usage_source=None if usage is None else usage.source,
-            cost=cost,
-            currency=None if cost is None or price is None else price.currency,
-            response_id=outcome.response_id,
-            object=outcome.object,
-            created=outcome.created,
-        )
+        return record_of(self.request, self.route.model, self.course, outcome)
 
     async def _exchange(self, call: Call, sent: HttpCall, began: float) -> Outcome:
         route, around = self.route, self.around
@@ -273,17 +211,19 @@ class _Life:
             header = response.header
             signals = dialect.rate_signals(header)
             if signals is not None:
-                route.lane.heed(signals)
+                pause_s = route.lane.heed(signals)
+                if pause_s > 0:
+                    around.observe(Paused(route.model.name, pause_s))
             if not call.stream:
                 body = await response.read()
                 return dialect.decode(response.status, header, body, now=around.now())
             decoder = dialect.stream_decoder(response.status, header, now=around.now())
-            self.time_to_first_token_s = None
+            self.course.time_to_first_token_s = None
             try:
                 async for chunk in response.chunks(gap_s=route.retry.event_timeout_s):
                     decoder.feed(chunk)
-                    if self.time_to_first_token_s is None and decoder.started:
-                        self.time_to_first_token_s = around.clock() - began
+                    if self.course.time_to_first_token_s is None and decoder.started:
+                        self.course.time_to_first_token_s = around.clock() - began
                     if decoder.ended:
                         break
             except TransportError as error:
@@ -321,11 +261,25 @@ class _Life:
                 return None
             failure = refreshed
         if failure.action is Action.JOB:
-            self.around.stop.request(job_refused(self._where, failure, self.route.authorizer.found))
+            self._refused(failure)
             raise RunStopping
         if failure.action is Action.THROTTLE and self._goes_on(now):
             return None
         return failure
+
+    def _refused(self, failure: Failure) -> None:
+        """The service refuses the whole job: tell it, and end the run."""
+        around, request = self.around, self.request
+        around.observe(
+            Refused(
+                model=request.model,
+                row_id=request.row_id,
+                kind=failure.kind,
+                code=failure.code,
+                message=failure.message,
+            )
+        )
+        around.stop.request(job_refused(self._where, failure, self.route.authorizer.found))
 
     @property
     def _where(self) -> str:

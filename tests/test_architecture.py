@@ -34,6 +34,7 @@ FLOORS: dict[int, tuple[str, ...]] = {
         "fingerprint",
         "job.settings",  # the frozen job is a value that decisions read; how it is loaded is an edge
         "limits",
+        "outlook",
         "pricing",
         "retry",
         "schema",
@@ -56,6 +57,7 @@ FLOORS: dict[int, tuple[str, ...]] = {
         "feed",
         "loading",
         "planning",
+        "recording",
         "rehoming",
         "render.plan_text",  # shows a plan, which is a value of this floor
         "resuming",
@@ -65,6 +67,7 @@ FLOORS: dict[int, tuple[str, ...]] = {
         "signals",
         "stopping",
         "surveying",
+        "watching",
         "worker",
     ),
     # Front: what is called from outside.

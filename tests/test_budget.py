@@ -61,6 +61,13 @@ def test_cost_is_limited_over_all_sessions() -> None:
     assert "budget.max_cost (2) is used up: 2.0000 spent" == guard.used_up()
 
 
+def test_dropped_answers_cost_like_those_kept() -> None:
+    """What was paid for an answer that had to be dropped is spent, where its price is known."""
+    guard = BudgetGuard(replace(Budget(), max_cost=1.0))
+    guard.spend(msgspec.structs.replace(RECORD, discarded_cost=0.75))
+    assert "budget.max_cost (1) is used up: 1.2500 spent" == guard.used_up()
+
+
 def test_record_without_cost_or_tokens_spends_nothing() -> None:
     """A failed row without usage costs nothing."""
     guard = BudgetGuard(Budget(max_total_tokens=1, max_cost=0.1))

@@ -37,7 +37,12 @@ def run(
     assert isinstance(first, Failure)
     outcome = asyncio.run(
         further_attempts(
-            first, attempt, policy=policy, uniform=lambda: uniform, wait=wait, noted=noted.append
+            first,
+            attempt,
+            policy=policy,
+            uniform=lambda: uniform,
+            wait=wait,
+            noted=lambda failure, _wait_s: noted.append(failure),
         )
     )
     return outcome, waits, noted

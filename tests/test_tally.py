@@ -8,8 +8,8 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qfbatch.records import ErrorKind, Record, Status
-from qfbatch.tally import Tally
+from qfbatch.records import Record, Status
+from qfbatch.tally import Standing, Tally, total
 
 RECORD = Record(
     row_id="r", model="m", endpoint="e", shard=0, source_file="f", source_row=1, prompt="p",
@@ -19,26 +19,45 @@ RECORD = Record(
 
 @given(st.lists(st.sampled_from(list(Status)), max_size=50))
 def test_counts_balance(statuses: list[Status]) -> None:
-    """Every record is counted once, under its status."""
-    tally = Tally(succeeded=1, failed=2, skipped=3)
-    tally.add(msgspec.structs.replace(RECORD, status=status) for status in statuses)
+    """Every record is counted once, under its status, beside those of earlier sessions."""
+    tally = Tally(Standing(succeeded=1, failed=2, skipped=3, left=len(statuses)))
+    for status in statuses:
+        tally.add(msgspec.structs.replace(RECORD, status=status))
     counted = Counter(statuses)
-    assert 6 + len(statuses) == tally.rows
+    standing = tally.standing()
+    assert (6 + len(statuses), 0) == (standing.rows, standing.left)
     assert (1 + counted[Status.SUCCEEDED], 2 + counted[Status.FAILED], 3 + counted[Status.SKIPPED]) == (
-        tally.succeeded,
-        tally.failed,
-        tally.skipped,
+        standing.succeeded,
+        standing.failed,
+        standing.skipped,
+    )
+    assert (len(statuses), counted[Status.SUCCEEDED]) == (tally.asked.rows, tally.asked.answered)
+
+
+def test_costs_add_up_by_currency_and_dropped_answers_stand_apart() -> None:
+    """Money of different currencies is never added; what was paid for dropped answers is a sum of its own."""
+    one = Tally(Standing(cost={"CNY": 1.0}, discarded_tokens=3))
+    answer = msgspec.structs.replace(
+        RECORD, prompt_tokens=2, completion_tokens=3, total_tokens=5, cost=0.5, currency="CNY",
+        discarded_tokens=7, discarded_cost=0.25,
+    )  # fmt: skip
+    one.add(answer)
+    other = Tally()
+    other.add(msgspec.structs.replace(answer, currency="USD"))
+    both = total([one.standing(), other.standing()])
+    assert ({"CNY": 1.5, "USD": 0.5}, {"CNY": 0.25, "USD": 0.25}) == (both.cost, both.discarded_cost)
+    assert {"CNY": 1.75, "USD": 0.75} == both.spent
+    assert (4, 6, 10, 17) == (
+        both.prompt_tokens,
+        both.completion_tokens,
+        both.total_tokens,
+        both.discarded_tokens,
     )
 
 
-def test_costs_add_up_by_currency_and_errors_by_kind_and_code() -> None:
-    """Money of different currencies is never added; errors are told apart by kind and code."""
-    tally = Tally(cost={"CNY": 1.0})
-    failed = msgspec.structs.replace(
-        RECORD, status=Status.FAILED, error_kind=ErrorKind.SERVER, error_code=2, is_safe=False
-    )
-    answers = [msgspec.structs.replace(RECORD, cost=0.5, currency=c, total_tokens=5) for c in ("CNY", "USD")]
-    tally.add([*answers, failed, failed])
-    assert {"CNY": 1.5, "USD": 0.5} == tally.cost
-    assert {("server", 2): 2} == dict(tally.errors)
-    assert (10, 2) == (tally.total_tokens, tally.unsafe)
+def test_a_failed_row_asked_again_is_counted_once() -> None:
+    """Its old failure goes when its new record comes."""
+    tally = Tally(Standing(succeeded=1, failed=1, left=1))
+    tally.replace_failed()
+    tally.add(RECORD)
+    assert Standing(succeeded=2) == tally.standing()

@@ -21,6 +21,7 @@ from qfbatch.checkpoint.fitting import fitting
 from qfbatch.errors import RunDirectoryError, StorageError
 from qfbatch.records import InputColumn, Record
 from qfbatch.schema import SCHEMA_VERSION, to_table
+from qfbatch.tally import added
 
 FOOTER_KEY = b"qfbatch_part"
 
@@ -46,6 +47,7 @@ class PartSummary(msgspec.Struct, frozen=True):
         prompt_tokens, completion_tokens, total_tokens: sums of what was counted.
         discarded_tokens: known to be paid for answers that had to be dropped.
         cost: by currency; rows without a price are in none.
+        discarded_cost: of the discarded tokens, likewise; not part of `cost`.
     """
 
     rows: int = 0
@@ -57,11 +59,9 @@ class PartSummary(msgspec.Struct, frozen=True):
     total_tokens: int = 0
     discarded_tokens: int = 0
     cost: dict[str, float] = msgspec.field(default_factory=dict)
+    discarded_cost: dict[str, float] = msgspec.field(default_factory=dict)
 
     def __add__(self, other: PartSummary) -> PartSummary:
-        cost = dict(self.cost)
-        for currency, amount in other.cost.items():
-            cost[currency] = cost.get(currency, 0.0) + amount
         return PartSummary(
             self.rows + other.rows,
             self.succeeded + other.succeeded,
@@ -71,7 +71,8 @@ class PartSummary(msgspec.Struct, frozen=True):
             self.completion_tokens + other.completion_tokens,
             self.total_tokens + other.total_tokens,
             self.discarded_tokens + other.discarded_tokens,
-            cost,
+            added(self.cost, other.cost),
+            added(self.discarded_cost, other.discarded_cost),
         )
 
 
@@ -91,10 +92,6 @@ _decode_footer = msgspec.json.Decoder(PartFooter).decode
 def summarise(table: pa.Table) -> PartSummary:
     """The totals of a table of results, one row per input row."""
     statuses = table["status"].to_pylist()
-    costs: defaultdict[str, list[float]] = defaultdict(list)
-    for currency, cost in zip(table["currency"].to_pylist(), table["cost"].to_pylist(), strict=True):
-        if cost is not None:
-            costs[currency or ""].append(cost)
     sums = {
         name: sum(count for count in table[name].to_pylist() if count is not None)
         for name in ("prompt_tokens", "completion_tokens", "total_tokens", "discarded_tokens")
@@ -104,9 +101,19 @@ def summarise(table: pa.Table) -> PartSummary:
         succeeded=statuses.count("succeeded"),
         failed=statuses.count("failed"),
         skipped=statuses.count("skipped"),
-        cost={currency: math.fsum(values) for currency, values in sorted(costs.items())},
+        cost=_amounts(table, "cost"),
+        discarded_cost=_amounts(table, "discarded_cost"),
         **sums,
     )
+
+
+def _amounts(table: pa.Table, column: str) -> dict[str, float]:
+    """A column of amounts summed by currency."""
+    found: defaultdict[str, list[float]] = defaultdict(list)
+    for currency, amount in zip(table["currency"].to_pylist(), table[column].to_pylist(), strict=True):
+        if amount is not None:
+            found[currency or ""].append(amount)
+    return {currency: math.fsum(values) for currency, values in sorted(found.items())}
 
 
 def merge_rows(

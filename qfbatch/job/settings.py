@@ -79,8 +79,9 @@ class Budget:
     """Where a run stops by itself (exit 6, resumable).
 
     Attributes:
-        max_cost: in the models' currency, of all answers that stand in the results, by whatever session.
-        max_total_tokens: of these answers, and of those this session had to drop.
+        max_cost: in the models' currency, of all answers of the rows in the results, by whatever session:
+            those that stand there and those known to be paid for that had to be dropped.
+        max_total_tokens: of the same.
     """
 
     max_cost: float | None = None

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import deque
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from qfbatch.limits.concurrency import Concurrency
 from qfbatch.limits.learning import BELOW_ACCEPTED, SHARE, Accepted, Share
@@ -34,6 +34,7 @@ class GateStatistics(Struct, frozen=True):
         episodes: throttling episodes so far.
         binding: what keeps the next call back: pause, concurrency, qps, rpm, tpm, learned, or "" for nothing.
         share: of the known limits, what is spent; 0 where no limit is known.
+        limits: the rates in force, per second: qps, rpm and learned in calls, tpm in tokens.
     """
 
     in_flight: int
@@ -42,6 +43,7 @@ class GateStatistics(Struct, frozen=True):
     episodes: int
     binding: str
     share: float = 0.0
+    limits: dict[str, float] = field(default_factory=dict)
 
 
 class Gate:
@@ -179,10 +181,13 @@ class Gate:
         self._ramp = Rate(max(lately, self._concurrency.limit / RAMP_S), self._paused_until)
         return 0.0 if known else pause_s
 
-    def heed(self, signals: RateSignals, now: float) -> None:
+    def heed(self, signals: RateSignals, now: float) -> float:
         """Take what the service says of its limits.
 
         The lower of that and the declared is in force; when nothing is left of a window, it is waited for.
+
+        Returns:
+            The length of the pause that begins with it, in seconds; 0 without one, or while one lasts.
         """
         if self._adaptive and signals != self._heeded:
             self._heeded = signals
@@ -192,7 +197,11 @@ class Gate:
                     self._share = Share(now)
                 self._apply(now)
         if signals.reset_s and 0 in (signals.remaining_requests, signals.remaining_tokens):
-            self._paused_until = max(self._paused_until, now + min(signals.reset_s, MAX_PAUSE_S))
+            begins = self._paused_until <= now
+            pause_s = min(signals.reset_s, MAX_PAUSE_S)
+            self._paused_until = max(self._paused_until, now + pause_s)
+            return pause_s if begins else 0.0
+        return 0.0
 
     def statistics(self, now: float) -> GateStatistics:
         """This gate at this moment."""
@@ -212,6 +221,7 @@ class Gate:
             episodes=self._episodes,
             binding=binding,
             share=self._share.value if self._limits else 0.0,
+            limits={name: rate.per_second for name, rate in self._rates.items()},
         )
 
     def _learn(self, now: float, *, first: bool) -> None:

@@ -33,6 +33,8 @@ def record(number: int, *, model: str = "m", shard: int = 0, take: int = 1, **fi
         "error_code": 336000,
         "error_message": "internal\nerror",
         "discarded_tokens": number,
+        "discarded_cost": 0.01 * number,
+        "currency": "CNY",
     }
     known: dict[str, Any] = {
         "row_id": f"row-{number}",
@@ -61,7 +63,6 @@ def totals(records: Iterable[Record]) -> dict[str, Any]:
     """What a summary of these latest records has to say, by plain arithmetic."""
     rows = list(records)
     statuses = [r.status for r in rows]
-    currencies = sorted({r.currency or "" for r in rows if r.cost is not None})
     return {
         "rows": len(rows),
         "succeeded": statuses.count(Status.SUCCEEDED),
@@ -71,11 +72,14 @@ def totals(records: Iterable[Record]) -> dict[str, Any]:
         "completion_tokens": sum(r.completion_tokens or 0 for r in rows),
         "total_tokens": sum(r.total_tokens or 0 for r in rows),
         "discarded_tokens": sum(r.discarded_tokens for r in rows),
-        "cost": {
-            c: math.fsum(r.cost for r in rows if r.cost is not None and (r.currency or "") == c)
-            for c in currencies
-        },
+        "cost": _by_currency((r.currency, r.cost) for r in rows),
+        "discarded_cost": _by_currency((r.currency, r.discarded_cost) for r in rows),
     }
+
+
+def _by_currency(amounts: Iterable[tuple[str | None, float | None]]) -> dict[str, float]:
+    known = [(currency or "", amount) for currency, amount in amounts if amount is not None]
+    return {c: math.fsum(a for other, a in known if other == c) for c in sorted({c for c, _ in known})}
 
 
 def as_dict(struct: msgspec.Struct) -> dict[str, Any]:

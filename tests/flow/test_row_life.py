@@ -15,7 +15,7 @@ from qfbatch.job.settings import ModelSettings
 from qfbatch.limits.gate import Gate
 from qfbatch.limits.quota import Quota
 from qfbatch.pricing import Price
-from qfbatch.progress.events import AttemptFailed, Event, Throttled
+from qfbatch.progress.events import AttemptFailed, Event, Refused, Throttled
 from qfbatch.records import Action, ErrorKind, Failure, Record, Status, Usage
 from qfbatch.retry import RetryPolicy
 from qfbatch.stopping import Stop, address
@@ -117,7 +117,24 @@ def test_record_tells_attempts_waits_and_latency() -> None:
 def test_dropped_answers_tokens_are_kept() -> None:
     """Tokens of answers that were thrown away are counted in the row's record."""
     dropped = msgspec.structs.replace(UNWELL, usage=Usage(5, 7, 12))
-    assert 24 == Life(dropped, dropped, answered()).one().discarded_tokens
+    record = Life(dropped, dropped, answered()).one()
+    assert (24, "CNY") == (record.discarded_tokens, record.currency)
+    assert pytest.approx(2 * (0.005 + 0.014)) == record.discarded_cost
+
+
+def test_a_failed_row_tells_what_its_dropped_answers_cost() -> None:
+    """A row without an answer to show for it has paid all the same."""
+    dropped = msgspec.structs.replace(WRONG, usage=Usage(1000, 0, 1000))
+    record = Life(dropped).one()
+    assert (None, 1.0, "CNY") == (record.cost, record.discarded_cost, record.currency)
+
+
+def test_a_refusal_is_told_once_with_its_row() -> None:
+    """What the service refuses for all rows is an event of its own, with the service's code."""
+    life = Life(msgspec.structs.replace(WRONG, action=Action.JOB))
+    assert [None] == simulate(life.run())
+    refused = Refused("m", "r0", ErrorKind.INVALID_REQUEST, 336003, "bad request")
+    assert [refused] == [event for event in life.events if isinstance(event, Refused)]
 
 
 @pytest.mark.parametrize(("codes", "attempts"), [(frozenset({336003}), 3), (frozenset[int](), 1)])

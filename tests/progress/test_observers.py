@@ -18,6 +18,7 @@ from qfbatch.progress.events import (
     AttemptFailed,
     Event,
     Observer,
+    ObserverFailed,
     Pulse,
     RowsCommitted,
     RunEnded,
@@ -206,3 +207,31 @@ def test_to_all_passes_every_event_to_each() -> None:
 
     tell(to_all([first, second]), Clock())
     assert one == two == [event for _, event in STORY]
+
+
+def test_an_observer_that_fails_is_left_out_and_told_of() -> None:
+    """Watching a run never ends it: whoever raises is called once, and the others learn of it."""
+    seen = list[Event]()
+    called = 0
+
+    def broken(event: Event) -> None:
+        nonlocal called
+        called += 1
+        raise ValueError("no such dashboard")
+
+    told = to_all([broken, seen.append])
+    told(TokenRenewed())
+    told(PULSE)
+    name = "test_an_observer_that_fails_is_left_out_and_told_of.<locals>.broken"
+    assert 1 == called
+    assert [ObserverFailed(name, "ValueError: no such dashboard"), TokenRenewed(), PULSE] == seen
+
+
+def test_the_only_observer_that_fails_is_warned_of() -> None:
+    """Where nobody else watches, a failure of the observer is a warning."""
+
+    def broken(event: Event) -> None:
+        raise ValueError("no")
+
+    with pytest.warns(UserWarning, match="broken failed: ValueError: no"):
+        to_all([broken])(TokenRenewed())
