@@ -42,7 +42,7 @@ def service_address(job: Job) -> Iterator[str]:
         yield job.service.base_url.rstrip("/")
         return
     with EmbeddedServer() as server:
-        yield server.base_url
+        yield server.base_url + (dialect_named(job.service.api).access.local_path or "")
 
 
 @asynccontextmanager
@@ -71,15 +71,18 @@ async def connection(
         base_url=base_url, connect_timeout_s=job.retry.connect_timeout_s, environ=environ
     )
     try:
+        dialect = dialect_named(job.service.api)
         authorizer = find_authorizer(
             "none" if job.service.base_url == LOCAL else job.service.auth,
+            dialect=dialect,
+            key_env=job.service.key_env,
             base_url=base_url,
             environ=environ,
             transport=transport,
             now=now,
             on_renewed=on_renewed,
         )
-        yield Connection(base_url, dialect_named(job.service.api), transport, authorizer)
+        yield Connection(base_url, dialect, transport, authorizer)
     finally:
         # Always: an HTTP client left open takes the interpreter down at exit.
         await transport.close()

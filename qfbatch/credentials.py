@@ -7,7 +7,7 @@ has them.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Protocol
 from urllib.parse import quote, unquote, urlencode, urlsplit
@@ -16,11 +16,12 @@ import msgspec
 
 from qfbatch.errors import ServiceRefused
 from qfbatch.records import Action, ErrorKind, Failure
-from qfbatch.service.dialect import Call
+from qfbatch.service.dialect import Call, Dialect
 from qfbatch.service.http_failures import bad_answer, status_failure
 from qfbatch.service.redaction import clean_message
 from qfbatch.service.signing import sign
 from qfbatch.transport import HttpCall, Transport, TransportError
+from qfbatch.transport.environment import is_loopback
 
 IAM_EXPIRATION_S = 1800  # the documented validity of a signature
 OAUTH_PATH = "/oauth/2.0/token"
@@ -290,6 +291,8 @@ def _token(status: int, header: Callable[[str], str | None], body: bytes, *, now
 def find_authorizer(
     auth: str,
     *,
+    dialect: Dialect,
+    key_env: str | None = None,
     base_url: str,
     environ: Mapping[str, str],
     transport: Transport,
@@ -298,11 +301,13 @@ def find_authorizer(
 ) -> Authorizer:
     """The credentials that `service.auth` asks for, from the environment.
 
-    `auto` takes what is there, in the service's own order: a static token, OAuth keys, IAM keys, a bearer
-    key, then `QIANFAN_NO_AUTH`.
+    `auto` takes what is there of what the dialect knows, in the service's own order: a static token, OAuth
+    keys, IAM keys, a bearer key, then `QIANFAN_NO_AUTH`.
 
     Args:
         auth: auto, iam, oauth, token, bearer or none.
+        dialect: what is spoken.
+        key_env: variable that holds the bearer key; None for those that the dialect names.
         base_url: of the service, without a trailing slash.
         environ: the process environment and `.env`.
         transport: carries token calls.
@@ -312,36 +317,59 @@ def find_authorizer(
     Raises:
         ServiceRefused: if the asked-for variables are not set.
     """
+    wanted = dialect.access.auths if auth == "auto" else (auth,)
+    if auth == "auto" and key_env is not None:
+        wanted = ("bearer",)  # a key that the job names is the one it means
     token = environ.get("QIANFAN_ACCESS_TOKEN")
     ak, sk = environ.get("QIANFAN_AK"), environ.get("QIANFAN_SK")
     access_key, secret_key = environ.get("QIANFAN_ACCESS_KEY"), environ.get("QIANFAN_SECRET_KEY")
-    bearer = environ.get("QIANFAN_BEARER_TOKEN")
-    if auth == "none":
-        return NoCredentials(base_url, "none (service.auth)")
-    if auth in ("auto", "token") and token:
+    keys = dialect.key_variables(base_url) if key_env is None else (key_env,)
+    if "token" in wanted and token:
         return StaticToken(base_url, token, "token from QIANFAN_ACCESS_TOKEN")
-    if auth in ("auto", "oauth") and ak and sk:
+    if "oauth" in wanted and ak and sk:
         found = "OAuth keys from QIANFAN_AK and QIANFAN_SK"
         return OAuth(base_url, ak, sk, found, transport=transport, now=now, on_renewed=on_renewed)
-    if auth in ("auto", "iam") and access_key and secret_key:
+    if "iam" in wanted and access_key and secret_key:
         found = "IAM keys from QIANFAN_ACCESS_KEY and QIANFAN_SECRET_KEY"
         return Iam(base_url, access_key, secret_key, found, now=now)
-    if auth in ("auto", "bearer") and bearer:
-        return Bearer(base_url, bearer, "bearer key from QIANFAN_BEARER_TOKEN")
-    if auth == "auto" and environ.get("QIANFAN_NO_AUTH", "").lower() in _SET:
-        return NoCredentials(base_url, "none (QIANFAN_NO_AUTH)")
+    for name in keys if "bearer" in wanted else ():
+        if key := environ.get(name, "").strip():
+            return Bearer(base_url, key, f"bearer key from {name}")
+    if "none" in wanted and (reason := _open_for(auth, dialect, base_url, environ)):
+        return NoCredentials(base_url, f"none ({reason})")
     raise ServiceRefused(
-        f"no credentials found for service.auth {auth}: {_MISSING[auth]}.",
+        f"no credentials found for service.auth {auth}: {_missing(wanted, keys)}.",
         hint="Set them in the environment or in a .env file beside where you run qfbatch, "
         "or use service.auth: none for a server that needs none.",
     )
 
 
+def _open_for(auth: str, dialect: Dialect, base_url: str, environ: Mapping[str, str]) -> str:
+    """Why calls may go without credentials; empty where they may not."""
+    if auth == "none":
+        return "service.auth"
+    if environ.get("QIANFAN_NO_AUTH", "").lower() in _SET:
+        return "QIANFAN_NO_AUTH"
+    if dialect.access.open_on_loopback and is_loopback(urlsplit(base_url).hostname or ""):
+        return "no key is set, and the server is on this machine"
+    return ""
+
+
+def _missing(wanted: Sequence[str], keys: Sequence[str]) -> str:
+    """Which variables would have been taken, as the end of a message."""
+    bearer = " nor ".join(keys)
+    if "iam" in wanted and len(wanted) > 1:
+        return (
+            "neither QIANFAN_ACCESS_KEY with QIANFAN_SECRET_KEY (IAM), "
+            f"nor QIANFAN_AK with QIANFAN_SK (OAuth), nor QIANFAN_ACCESS_TOKEN, nor {bearer} is set"
+        )
+    if "bearer" in wanted:
+        return f"{bearer} is not set" if len(keys) == 1 else f"neither {bearer} is set"
+    return _MISSING[wanted[0]]
+
+
 _MISSING = {
-    "auto": "neither QIANFAN_ACCESS_KEY with QIANFAN_SECRET_KEY (IAM), "
-    "nor QIANFAN_AK with QIANFAN_SK (OAuth), nor QIANFAN_ACCESS_TOKEN, nor QIANFAN_BEARER_TOKEN is set",
     "iam": "QIANFAN_ACCESS_KEY and QIANFAN_SECRET_KEY are not both set",
     "oauth": "QIANFAN_AK and QIANFAN_SK are not both set",
     "token": "QIANFAN_ACCESS_TOKEN is not set",
-    "bearer": "QIANFAN_BEARER_TOKEN is not set",
 }

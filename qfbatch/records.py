@@ -153,6 +153,7 @@ class Request(Struct, frozen=True, gc=False):
         parameters: body fields beside the prompt, `stream` included, as sent.
         estimated_tokens: prompt estimate plus expected completion; what the token limit is asked for.
         columns: the carried columns.
+        messages: whether `prompt` is the JSON text of a list of messages.
         failed_before: whether a failed record of the row stands, which this request is to replace.
     """
 
@@ -165,6 +166,7 @@ class Request(Struct, frozen=True, gc=False):
     parameters: dict[str, Any]
     estimated_tokens: int
     columns: dict[str, Any]
+    messages: bool = False
     failed_before: bool = False
 
 
@@ -191,6 +193,7 @@ class Completion(Struct, frozen=True, gc=False):
     object: str | None = None
     created: int | None = None
     time_to_first_token_s: float | None = None
+    extra: str | None = None  # JSON of what else came with the answer: log probabilities, reasoning, …
 
 
 class Failure(Struct, frozen=True, gc=False):

@@ -10,7 +10,8 @@ from qfbatch.checkpoint.files import replace_file
 from qfbatch.job.settings import Job
 from qfbatch.reader.survey import OnKeys, survey
 from qfbatch.records import Survey
-from qfbatch.service.parameters import RULES_BY_API, check_parameters
+from qfbatch.service.dialects import dialect_named
+from qfbatch.service.parameters import check_parameters
 
 OnSurvey = Callable[[int, int], None]
 
@@ -21,7 +22,7 @@ def survey_input(job: Job, on_survey: OnSurvey | None = None, on_keys: OnKeys | 
     Raises:
         InputError: the input is wrong, or cannot be read.
     """
-    rules = RULES_BY_API[job.service.api]
+    rules = dialect_named(job.service.api).rules
 
     def problems(parameters: Mapping[str, Any]) -> Sequence[str]:
         return [f"{problem.field}: {problem.message}" for problem in check_parameters(rules, parameters)]

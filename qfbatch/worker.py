@@ -125,7 +125,9 @@ class _Life:
         self.route = route
         self.request = request
         self.around = around
-        self.call = route.dialect.encode(route.model.endpoint, request.prompt, request.parameters)
+        self.call = route.dialect.encode(
+            route.model.endpoint, request.prompt, request.parameters, messages=request.messages
+        )
         self.course = Course()
         self.renewed = False
         self.throttled_since: float | None = None

@@ -127,7 +127,14 @@ def find(
 ) -> Authorizer:
     """The authorizer that `service.auth` and the environment lead to."""
     transport = service or TokenService(granted("S3CR3T-granted"))
-    return find_authorizer(auth, base_url=base_url, environ=environ, transport=transport, now=now or Clock())
+    return find_authorizer(
+        auth,
+        dialect=QianfanV1(),
+        base_url=base_url,
+        environ=environ,
+        transport=transport,
+        now=now or Clock(),
+    )
 
 
 def only(*groups: set[str]) -> dict[str, str]:
@@ -580,6 +587,7 @@ def test_a_server_that_checks() -> None:
         try:
             authorizer = find_authorizer(
                 "auto",
+                dialect=dialect,
                 base_url=server.base_url,
                 environ=dict(zip(names, keys, strict=True)),
                 transport=transport,

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from qfbatch.service.parameters import QIANFAN_V1_RULES, Problem, body_fields, check_parameters, shown
+from qfbatch.service.parameters import Problem, body_fields, check_parameters, shown
+from qfbatch.service.qianfan import QIANFAN_V1_RULES
 
 
 @pytest.mark.parametrize(

@@ -10,19 +10,18 @@ from collections.abc import Iterator
 from typing import Any
 
 from qfbatch.job.problems import Findings
+from qfbatch.job.settings import LOCAL, ServiceSettings
 from qfbatch.job.tree import Loc, to_data
+from qfbatch.job.values import AUTHS
 from qfbatch.pricing import Price
-from qfbatch.service.parameters import (
-    EXTRA,
-    QIANFAN_V1_RULES,
-    RULES_BY_API,
-    body_fields,
-    check_parameters,
-)
+from qfbatch.service.dialect import Dialect
+from qfbatch.service.dialects import DIALECTS, dialect_named
+from qfbatch.service.parameters import EXTRA, body_fields, check_parameters
 
 _PRICES = ("prompt_per_1k", "completion_per_1k", "unit_hour")
 _CURRENCY = Price().currency
-_NOT_IN_ENDPOINT = frozenset("/?#% ")
+_DEFAULT_API = ServiceSettings().api
+_BEARER = ("auto", "bearer")
 
 
 def check_together(findings: Findings) -> None:
@@ -30,9 +29,16 @@ def check_together(findings: Findings) -> None:
     data = to_data(findings.root)
     _check_columns(findings, data)
     _check_prompt(findings, data)
+    _check_service(findings, data)
     _check_models(findings, data)
     _check_budget(findings, data)
     _check_parameters(findings, data)
+
+
+def dialect_of(data: Any) -> Dialect:
+    """The dialect that a job speaks; the default one where the job names none there is."""
+    api = _mapping(data, "service").get("api")
+    return dialect_named(api if isinstance(api, str) and api in DIALECTS else _DEFAULT_API)
 
 
 def both_sampling_limits(data: Any) -> list[str]:
@@ -75,17 +81,33 @@ def _check_columns(findings: Findings, data: Any) -> None:
                 findings.add(("input", "columns", index), "this column is listed twice")
 
 
+def _check_service(findings: Findings, data: Any) -> None:
+    given = _mapping(data, "service")
+    dialect = dialect_of(data)
+    auths = dialect.access.auths
+    auth = given.get("auth", auths[0])
+    if isinstance(auth, str) and auth in AUTHS and auth not in auths:
+        message = f"must be {', '.join(auths[:-1])} or {auths[-1]} for api {dialect.name}, not {auth}"
+        findings.add(("service", "auth"), message)
+    if given.get("key_env") is not None and auth not in _BEARER:
+        findings.add(("service", "key_env"), f"names a bearer key, but service.auth is {auth}", key=True)
+    if given.get("base_url") == LOCAL and dialect.access.local_path is None:
+        message = f"the embedded server does not speak {dialect.name}; give the address of one that does"
+        findings.add(("service", "base_url"), message)
+
+
 def _check_models(findings: Findings, data: Any) -> None:
     first: dict[str, int] = {}
+    dialect = dialect_of(data)
     for index, model in _models(data):
         name = model.get("name")
         if isinstance(name, str) and first.setdefault(name, index) != index:
             message = f"models[{first[name]}] has the same name; results are told apart by it"
             findings.add(("models", index, "name"), message)
         endpoint = model.get("endpoint")
-        if isinstance(endpoint, str) and not _NOT_IN_ENDPOINT.isdisjoint(endpoint):
-            message = "give only the last part of the service's URL, without blanks or any of / ? # %"
-            findings.add(("models", index, "endpoint"), message)
+        refused = dialect.refuse_endpoint(endpoint) if isinstance(endpoint, str) else None
+        if refused is not None:
+            findings.add(("models", index, "endpoint"), refused)
         price = model.get("price")
         if isinstance(price, dict):
             _check_price(findings, ("models", index, "price"), price)
@@ -112,8 +134,7 @@ def _check_budget(findings: Findings, data: Any) -> None:
 
 
 def _check_parameters(findings: Findings, data: Any) -> None:
-    api = _mapping(data, "service").get("api")
-    rules = RULES_BY_API.get(api, QIANFAN_V1_RULES) if isinstance(api, str) else QIANFAN_V1_RULES
+    rules = dialect_of(data).rules
     sections: list[tuple[Loc, Any]] = [(("parameters",), data)]
     sections += [(("models", index, "parameters"), model) for index, model in _models(data)]
     for loc, owner in sections:

@@ -23,7 +23,8 @@ from qfbatch.job.settings import InputSettings, ServiceSettings
 from qfbatch.limits.quota import Quota
 from qfbatch.pricing import Price
 from qfbatch.retry import RetryPolicy
-from qfbatch.service.parameters import EXTRA, QIANFAN_V1_RULES, RULES_BY_API, Rules
+from qfbatch.service.dialects import DIALECTS
+from qfbatch.service.parameters import EXTRA, settable
 
 _INPUT = InputSettings(paths=())
 _SERVICE = ServiceSettings()
@@ -32,9 +33,18 @@ _LIMITS = Quota()
 _PRICE = Price()
 
 
-def _parameters_schema(rules: Rules) -> dict[str, Any]:
-    """The JSON Schema of `parameters` for one dialect."""
-    fields = {name: {"description": rule.meaning, **_nullable(rule.schema())} for name, rule in rules.items()}
+def _parameters_schema() -> dict[str, Any]:
+    """The JSON Schema of `parameters`: those of every dialect, each with the ranges of all that know it.
+
+    A schema cannot see which dialect a job speaks, so it is looser than the checks, which know.
+    """
+    found: dict[str, list[dict[str, Any]]] = {}
+    for dialect in DIALECTS.values():
+        for name, rule in settable(dialect.rules).items():
+            schema = {"description": rule.meaning, **_nullable(rule.schema())}
+            if schema not in found.setdefault(name, []):
+                found[name].append(schema)
+    fields = {name: each[0] if len(each) == 1 else {"anyOf": each} for name, each in found.items()}
     extra = {"description": "additional body fields, sent as they are", "type": ["object", "null"]}
     return {"type": "object", "properties": {**fields, EXTRA: extra}, "additionalProperties": False}
 
@@ -55,11 +65,14 @@ Paths = Annotated[
     WithJsonSchema({"anyOf": [{"type": "string", "minLength": 1}, {**_TEXTS, "minItems": 1}]}),
 ]
 Name = Annotated[Text, AfterValidator(values.file_name)]
-Api = Annotated[str, AfterValidator(values.api), Field(json_schema_extra={"enum": list(RULES_BY_API)})]
+Api = Annotated[str, AfterValidator(values.api), Field(json_schema_extra={"enum": list(DIALECTS)})]
 Auth = Annotated[str, AfterValidator(values.auth), Field(json_schema_extra={"enum": list(values.AUTHS)})]
+Variable = Annotated[
+    str, AfterValidator(values.variable), Field(json_schema_extra={"pattern": "^[A-Z_][A-Z0-9_]*$"})
+]
 BaseUrl = Annotated[str, AfterValidator(values.base_url)]
 Currency = Annotated[str, AfterValidator(values.currency), Field(json_schema_extra={"pattern": "^[A-Z]{3}$"})]
-Parameters = Annotated[dict[str, Any], WithJsonSchema(_parameters_schema(QIANFAN_V1_RULES))]
+Parameters = Annotated[dict[str, Any], WithJsonSchema(_parameters_schema())]
 
 Count = Annotated[int, Field(ge=1, le=10**12)]
 Above0 = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -91,6 +104,13 @@ class InputSection(_Section):
     shard_rows: Count = Field(default=_INPUT.shard_rows, description="rows a shard")
 
 
+_DEFAULT_ADDRESSES = "; ".join(
+    f"for {' and '.join(names)} {access.variable} from the environment, else {access.base_url}"
+    for access in dict.fromkeys(dialect.access for dialect in DIALECTS.values())
+    for names in [[name for name, dialect in DIALECTS.items() if dialect.access == access]]
+)
+
+
 class ServiceSection(_Section):
     """Which service answers. Credentials come from the environment or .env only."""
 
@@ -98,10 +118,13 @@ class ServiceSection(_Section):
     base_url: BaseUrl | None = Field(
         default=None,
         description="scheme and host, with a path prefix where there is one; local starts the embedded "
-        f"server for the run; by default QIANFAN_BASE_URL from the environment, else {_SERVICE.base_url}",
+        f"server for the run; by default {_DEFAULT_ADDRESSES}",
     )
     auth: Auth = Field(
         default=_SERVICE.auth, description="how calls are authorised; auto takes what the environment holds"
+    )
+    key_env: Variable | None = Field(
+        default=None, description="name of the environment variable that holds the bearer key"
     )
 
 

@@ -45,7 +45,9 @@ def freeze(
         name=document.name,
         source=source,
         input=_input(document.input),
-        service=ServiceSettings(api=service.api, base_url=base_url, auth=service.auth),
+        service=ServiceSettings(
+            api=service.api, base_url=base_url, auth=service.auth, key_env=service.key_env
+        ),
         models=tuple(_model(model, document, limits) for model in document.models),
         retry=_retry(document.retry or RetrySection()),
         limits=_quota(limits),

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from qfbatch.errors import JobFileError
 from qfbatch.job import values
-from qfbatch.job.checks import both_sampling_limits, check_together, unpriced_models
+from qfbatch.job.checks import both_sampling_limits, check_together, dialect_of, unpriced_models
 from qfbatch.job.document import JobDocument
 from qfbatch.job.freeze import freeze
 from qfbatch.job.interpolate import interpolate
@@ -20,14 +20,20 @@ from qfbatch.job.messages import take_errors, wants_text
 from qfbatch.job.overrides import apply_overrides
 from qfbatch.job.problems import Findings, NotReadable, Problem
 from qfbatch.job.secrets import looks_secret, refuse_secrets
-from qfbatch.job.settings import Job, ServiceSettings
+from qfbatch.job.settings import Job
 from qfbatch.job.tree import Loc, Place, Scalar, Section, find, to_data, walk
 from qfbatch.job.yaml_lines import parse
+from qfbatch.service.dialects import DIALECTS
+from qfbatch.service.parameters import TextListRule, TextRule
 
 MAX_BYTES = 1_000_000
-BASE_URL_VARIABLE = "QIANFAN_BASE_URL"
 _START = "Start from a commented job file: qfbatch init"
-_TEXT_PARAMETERS = frozenset({"user_id", "stop"})
+_TEXT_PARAMETERS = frozenset(
+    name
+    for dialect in DIALECTS.values()
+    for name, rule in dialect.rules.items()
+    if isinstance(rule, TextRule | TextListRule)
+)
 
 
 def load_job(path: Path, *, environ: Mapping[str, str], overrides: Sequence[str] = ()) -> Job:
@@ -136,11 +142,12 @@ def _base_url(
     if given is not None and not (isinstance(given, Scalar) and given.value is None):
         service = document.service if document is not None else None
         return (service.base_url if service is not None else None) or ""
-    text = environ.get(BASE_URL_VARIABLE, "").strip()
+    access = dialect_of(to_data(findings.root)).access
+    text = environ.get(access.variable, "").strip()
     if not text:
-        return ServiceSettings().base_url
-    names.add(BASE_URL_VARIABLE)
-    place = Place(0, BASE_URL_VARIABLE)
+        return access.base_url
+    names.add(access.variable)
+    place = Place(0, access.variable)
     try:
         if looks_secret(text):
             findings.problems.append(Problem(place, "must not hold credentials"))

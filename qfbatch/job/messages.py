@@ -11,7 +11,8 @@ from qfbatch.job.document import SECTIONS
 from qfbatch.job.problems import Findings
 from qfbatch.job.secrets import quoted_key
 from qfbatch.job.tree import Loc, Scalar, find, spelled, to_data
-from qfbatch.service.parameters import EXTRA, QIANFAN_V1_RULES, shown
+from qfbatch.service.dialects import DIALECTS
+from qfbatch.service.parameters import EXTRA, settable, shown
 
 _TYPES = {
     "string_type": "text",
@@ -32,7 +33,9 @@ _RANGES = {
     "less_than": ("below", "lt"),
     "less_than_equal": ("at most", "le"),
 }
-_PARAMETERS = (*QIANFAN_V1_RULES, EXTRA)
+_PARAMETERS = tuple(
+    dict.fromkeys([*(name for dialect in DIALECTS.values() for name in settable(dialect.rules)), EXTRA])
+)
 
 
 def take_errors(findings: Findings, error: ValidationError) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 from qfbatch.limits.quota import Quota
 from qfbatch.pricing import Price
 from qfbatch.retry import RetryPolicy
+from qfbatch.service.qianfan import QIANFAN_V1_ACCESS
 
 LOCAL = "local"  # `service.base_url` that starts the embedded server for the run
 
@@ -43,15 +44,17 @@ class ServiceSettings:
     """Which service answers, and in which dialect.
 
     Attributes:
-        api: the dialect: qianfan (V1).
+        api: the dialect, by its name: qianfan (V1), openai or openai-chat.
         base_url: scheme and authority, and a path prefix where there is one; `local` starts the embedded
             server.
         auth: auto, iam, oauth, token, bearer or none.
+        key_env: environment variable that holds the bearer key; None for the dialect's own.
     """
 
     api: str = "qianfan"
-    base_url: str = "https://aip.baidubce.com"
+    base_url: str = QIANFAN_V1_ACCESS.base_url
     auth: str = "auto"
+    key_env: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

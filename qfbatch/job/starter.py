@@ -52,9 +52,10 @@ input:
   # shard_rows: {InputSettings(paths=()).shard_rows}
 
 service:
-  api: {service.api}
+  api: {service.api}                 # qianfan (V1), openai or openai-chat (Qianfan V2 and compatible servers)
   # base_url: {service.base_url}   # or QIANFAN_BASE_URL; local starts the embedded server for the run
   # auth: {service.auth}                   # auto, iam, oauth, token, bearer or none
+  # key_env: MY_KEY              # variable with the bearer key; QIANFAN_BEARER_TOKEN by default
 
 models:                          # every row goes through each of them
   - name: yi-34b

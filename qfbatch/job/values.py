@@ -12,11 +12,12 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from qfbatch.job.settings import LOCAL
-from qfbatch.service.parameters import RULES_BY_API, shown
+from qfbatch.service.dialects import DIALECTS
+from qfbatch.service.parameters import shown
 from qfbatch.template import Template, TemplateError
 
 AUTHS = ("auto", "iam", "oauth", "token", "bearer", "none")
-_PLANNED_APIS = frozenset({"openai"})
+_VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]*")
 _MAX_NAME_BYTES = 150  # file systems end at 255, and names are added to
 _FORBIDDEN = re.compile(r'[/\\:*?"<>|]')
 _RESERVED = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?", re.IGNORECASE)
@@ -73,12 +74,10 @@ def template(text: str) -> str:
 
 def api(text: str) -> str:
     """A dialect there is."""
-    if text in RULES_BY_API:
+    if text in DIALECTS:
         return text
-    known = " or ".join(RULES_BY_API)
-    if text in _PLANNED_APIS:
-        raise ValueError(f'"{text}" is not available yet; it must be {known}')
-    raise ValueError(f"must be {known}, not {shown(text)}")
+    *first, last = DIALECTS
+    raise ValueError(f"must be {', '.join(first)} or {last}, not {shown(text)}")
 
 
 def auth(text: str) -> str:
@@ -88,6 +87,16 @@ def auth(text: str) -> str:
     nearest = get_close_matches(text, AUTHS, n=1)
     end = f'; did you mean "{nearest[0]}"?' if nearest else ""
     raise ValueError(f"must be {', '.join(AUTHS[:-1])} or {AUTHS[-1]}, not {shown(text)}{end}")
+
+
+def variable(text: str) -> str:
+    """The name of an environment variable, in capitals as they are by custom.
+
+    What is refused is not repeated: it may be the key itself.
+    """
+    if not _VARIABLE.fullmatch(text):
+        raise ValueError("must be the name of an environment variable in capitals, such as MY_KEY, not a key")
+    return text
 
 
 def base_url(text: str) -> str:

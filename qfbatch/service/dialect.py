@@ -33,6 +33,26 @@ class Call(Struct, frozen=True, gc=False):
     stream: bool
 
 
+class Access(Struct, frozen=True):
+    """How a dialect's service is reached, and with which credentials.
+
+    Attributes:
+        base_url: the address where the job names none.
+        variable: the environment variable that takes its place.
+        local_path: what follows the embedded server's address in `base_url`; None where that server does not
+            speak the dialect.
+        auths: what `service.auth` may be; `auto` tries them in the order of the documentation.
+        open_on_loopback: whether `auto` calls a server on this machine without credentials where none are
+            set.
+    """
+
+    base_url: str
+    variable: str
+    local_path: str | None
+    auths: tuple[str, ...]
+    open_on_loopback: bool = False
+
+
 class RateSignals(Struct, frozen=True, gc=False):
     """What one answer's headers say about limits; None where they do not.
 
@@ -73,13 +93,37 @@ class StreamDecoder(Protocol):
 
 
 class Dialect(Protocol):
-    """One generation or flavour of the completions protocol."""
+    """One generation or flavour of the completions protocol.
+
+    Attributes:
+        name: as `service.api` has it.
+        rules: the parameters it knows, with what each may hold.
+        access: how its service is reached.
+        takes_messages: whether a prompt may be a list of messages.
+    """
 
     name: str
     rules: Rules
+    access: Access
+    takes_messages: bool
 
-    def encode(self, endpoint: str, prompt: str, parameters: Mapping[str, Any]) -> Call:
-        """The call that asks `endpoint` to complete `prompt`."""
+    def refuse_endpoint(self, endpoint: str) -> str | None:
+        """Why no model can be called so, as an instruction; None where one can."""
+
+    def key_variables(self, base_url: str) -> tuple[str, ...]:
+        """The environment variables whose bearer key may be sent to `base_url`, the first one set counts."""
+
+    def encode(
+        self, endpoint: str, prompt: str, parameters: Mapping[str, Any], *, messages: bool = False
+    ) -> Call:
+        """The call that asks `endpoint` to complete `prompt`.
+
+        Args:
+            endpoint: the model, as the service calls it.
+            prompt: a text.
+            parameters: body fields beside it.
+            messages: whether `prompt` is the JSON text of a list of messages; only where `takes_messages`.
+        """
 
     def decode(self, status: int, header: Header, body: bytes, *, now: float) -> Completion | Failure:
         """The outcome of a call answered as a whole.

@@ -13,7 +13,6 @@ import difflib
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import Any, Protocol
 
 import msgspec
@@ -107,19 +106,46 @@ class NumberRule:
 
 @dataclass(frozen=True, slots=True)
 class CountRule:
-    """A whole number from 1."""
+    """A whole number in a range, both ends included."""
 
     meaning: str
+    low: int = 1
+    high: int = _MAX_INTEGER
 
     def refuse(self, value: Any) -> str | None:
         """Why `value` is refused; None where it is fine."""
-        if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= _MAX_INTEGER:
-            return f"must be a whole number of at least 1, not {shown(value)}"
+        if isinstance(value, bool) or not isinstance(value, int) or not self.low <= value <= self.high:
+            return f"must be a whole number{self._range()}, not {shown(value)}"
         return None
 
     def schema(self) -> dict[str, Any]:
         """The rule as JSON Schema, without the meaning."""
-        return {"type": "integer", "minimum": 1}
+        bounds = {"minimum": self.low} if self.low > _MIN_INTEGER else {}
+        return {"type": "integer", **bounds, **({"maximum": self.high} if self.high < _MAX_INTEGER else {})}
+
+    def _range(self) -> str:
+        low = f" of at least {self.low}" if self.low > _MIN_INTEGER else " of at most 18 digits"
+        return f"{low} and at most {self.high}" if self.high < _MAX_INTEGER else low
+
+
+@dataclass(frozen=True, slots=True)
+class RefusedRule:
+    """A body field that no job may set, under `extra` neither: qfbatch sets it, or could not keep the answer.
+
+    Attributes:
+        meaning: why, as the end of a sentence that starts with the field.
+    """
+
+    meaning: str
+
+    def refuse(self, value: Any) -> str | None:
+        """Why `value` is refused: always, and always for the same reason."""
+        del value
+        return self.meaning
+
+    def schema(self) -> dict[str, Any]:
+        """The rule as JSON Schema: nothing fits."""
+        return {"not": {}}
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,22 +210,9 @@ class TextListRule:
         return {"type": "array", "maxItems": self.max_items, "items": text}
 
 
-QIANFAN_V1_RULES: Rules = MappingProxyType(
-    {
-        "temperature": NumberRule("randomness of sampling; 0 is not allowed", 0.0, 1.0, above=True),
-        "top_p": NumberRule(
-            "share of probability sampled from; set only one of temperature and top_p", 0.0, 1.0
-        ),
-        "top_k": CountRule("number of most likely tokens sampled from"),
-        "penalty_score": NumberRule("penalty on repetition; 1 is none", 1.0, 2.0),
-        "stop": TextListRule("the answer ends where it ends with one of these", 4, 20),
-        "user_id": TextRule("identifier of the end user"),
-        "stream": FlagRule("ask for the answer as a stream of events"),
-    }
-)
-
-# Dialect (`service.api`) → its rules. What stands here is what a job file may name.
-RULES_BY_API: Mapping[str, Rules] = MappingProxyType({"qianfan": QIANFAN_V1_RULES})
+def settable(rules: Rules) -> dict[str, Rule]:
+    """The parameters that a job may set, with their rules."""
+    return {name: rule for name, rule in rules.items() if not isinstance(rule, RefusedRule)}
 
 
 def check_parameters(rules: Rules, parameters: Mapping[str, Any]) -> list[Problem]:
@@ -255,8 +268,10 @@ def _check_extra(rules: Rules, extra: Any) -> list[Problem]:
     for name, value in extra.items():
         if name == "prompt":
             problems.append(Problem(f"{EXTRA}.{name}", "the prompt comes from the input, not from here"))
-        elif name in rules:
-            problems.append(Problem(f"{EXTRA}.{name}", f"give it directly, beside {EXTRA}, not under it"))
+        elif (rule := rules.get(name)) is not None:
+            refused = rule.meaning if isinstance(rule, RefusedRule) else None
+            message = refused or f"give it directly, beside {EXTRA}, not under it"
+            problems.append(Problem(f"{EXTRA}.{name}", message))
         elif (reason := _not_json(value)) is not None:
             problems.append(Problem(f"{EXTRA}.{name}", f"cannot be sent as JSON: {reason}"))
     return problems
@@ -285,7 +300,7 @@ def _not_json(value: Any) -> str | None:
 def _unknown(rules: Rules, name: str) -> str:
     if name == "prompt":
         return "the prompt comes from the input, not from here"
-    nearest = difflib.get_close_matches(str(name), [*rules, EXTRA], n=1)
+    nearest = difflib.get_close_matches(str(name), [*settable(rules), EXTRA], n=1)
     if nearest:
         return f'is not a parameter of this service; did you mean "{nearest[0]}"?'
     return f"is not a parameter of this service; an additional body field goes under {EXTRA}"

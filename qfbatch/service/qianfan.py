@@ -7,30 +7,34 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import lru_cache
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import quote
 
 import msgspec
 
 from qfbatch.records import Action, Completion, ErrorKind, Failure
-from qfbatch.service.dialect import Call, Header, RateSignals
+from qfbatch.service.dialect import Access, Call, Header, RateSignals
+from qfbatch.service.fields import flag, int32, integer, text, usage_of
 from qfbatch.service.http_failures import (
     bad_answer,
     classify_status,
     retry_after_s,
     status_failure,
 )
-from qfbatch.service.parameters import QIANFAN_V1_RULES
+from qfbatch.service.parameters import (
+    CountRule,
+    FlagRule,
+    NumberRule,
+    Rules,
+    TextListRule,
+    TextRule,
+)
 from qfbatch.service.qianfan_answers import (
     Body,
     completion_of,
-    flag,
-    int32,
-    integer,
     read_body,
     read_regular,
-    text,
-    usage_of,
     usage_of_stream,
 )
 from qfbatch.service.redaction import clean_message
@@ -39,6 +43,27 @@ from qfbatch.service.sse import EventParser, EventTooLarge
 
 PATH = "/rpc/2.0/ai_custom/v1/wenxinworkshop/completions/"
 HTTP_OK = 200
+
+QIANFAN_V1_RULES: Rules = MappingProxyType(
+    {
+        "temperature": NumberRule("randomness of sampling; 0 is not allowed", 0.0, 1.0, above=True),
+        "top_p": NumberRule(
+            "share of probability sampled from; set only one of temperature and top_p", 0.0, 1.0
+        ),
+        "top_k": CountRule("number of most likely tokens sampled from"),
+        "penalty_score": NumberRule("penalty on repetition; 1 is none", 1.0, 2.0),
+        "stop": TextListRule("the answer ends where it ends with one of these", 4, 20),
+        "user_id": TextRule("identifier of the end user"),
+        "stream": FlagRule("ask for the answer as a stream of events"),
+    }
+)
+QIANFAN_V1_ACCESS = Access(
+    base_url="https://aip.baidubce.com",
+    variable="QIANFAN_BASE_URL",
+    local_path="",
+    auths=("auto", "iam", "oauth", "token", "bearer", "none"),
+)
+_NOT_IN_ENDPOINT = frozenset("/?#% ")
 
 _IAM_REFUSALS = frozenset(Refusal)  # refused signatures come with status 400, too, and concern every row
 
@@ -98,9 +123,25 @@ class QianfanV1:
 
     name = "qianfan"
     rules = QIANFAN_V1_RULES
+    access = QIANFAN_V1_ACCESS
+    takes_messages = False
 
-    def encode(self, endpoint: str, prompt: str, parameters: Mapping[str, Any]) -> Call:
+    def refuse_endpoint(self, endpoint: str) -> str | None:
+        """An endpoint is the last part of the service's URL; see `Dialect.refuse_endpoint`."""
+        if _NOT_IN_ENDPOINT.isdisjoint(endpoint):
+            return None
+        return "give only the last part of the service's URL, without blanks or any of / ? # %"
+
+    def key_variables(self, base_url: str) -> tuple[str, ...]:
+        """The one variable for bearer keys; see `Dialect.key_variables`."""
+        del base_url
+        return ("QIANFAN_BEARER_TOKEN",)
+
+    def encode(
+        self, endpoint: str, prompt: str, parameters: Mapping[str, Any], *, messages: bool = False
+    ) -> Call:
         """The call that asks `endpoint` to complete `prompt`; `parameters` are body fields."""
+        assert not messages, "the job's checks refuse messages where the dialect takes none"  # noqa: S101
         return Call(
             path=_path(endpoint),
             headers=_HEADERS,

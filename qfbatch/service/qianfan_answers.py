@@ -7,18 +7,13 @@ type and is None otherwise, for an answer that was paid for is not thrown away o
 from __future__ import annotations
 
 import itertools
-import re
 from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta, Struct
 
 from qfbatch.records import Completion, Usage, UsageSource
-
-MAX_TOKENS = 2**40  # beyond any model: a larger count is not a count
-MAX_CREATED = 253402300799  # the last second of the year 9999, where calendars of readers end
-
-_INTEGER = re.compile(r"-?[0-9]{1,19}")
+from qfbatch.service.fields import COUNTS, MAX_CREATED, MAX_TOKENS, count_of, created_of, flag, int32, text
 
 
 class Body(Struct, gc=False):
@@ -112,29 +107,8 @@ def completion_of(answer: Body, result: str, usage: Usage | None) -> Completion:
         finish_reason=text(answer.finish_reason),
         response_id=text(answer.id),
         object=text(answer.object),
-        created=_created(answer.created),
+        created=created_of(answer.created),
     )
-
-
-def usage_of(usage: Any) -> Usage | None:
-    """Usage of an answer that came as a whole: as reported.
-
-    One missing count follows from the other two; with two missing, the usage is marked as estimated.
-    """
-    if not isinstance(usage, dict):
-        return None
-    prompt, completion, total = (_count(usage.get(key)) for key in _COUNTS)
-    missing = [prompt, completion, total].count(None)
-    if missing == len(_COUNTS):
-        return None
-    if prompt is None:
-        prompt = 0 if total is None or completion is None else max(0, total - completion)
-    if completion is None:
-        completion = 0 if total is None else max(0, total - prompt)
-    if total is None:
-        total = prompt + completion
-    source = UsageSource.REPORTED if missing < 2 else UsageSource.ESTIMATED  # noqa: PLR2004 - of three
-    return Usage(prompt, completion, total, source)
 
 
 def usage_of_stream(usages: list[Any]) -> Usage | None:
@@ -148,8 +122,8 @@ def usage_of_stream(usages: list[Any]) -> Usage | None:
     totals: list[int] = []
     for usage in usages:
         if isinstance(usage, dict):
-            for counts, key in zip((prompts, completions, totals), _COUNTS, strict=True):
-                count = _count(usage.get(key))
+            for counts, key in zip((prompts, completions, totals), COUNTS, strict=True):
+                count = count_of(usage.get(key))
                 if count is not None:
                     counts.append(count)
     prompt = max(prompts, default=0)
@@ -162,45 +136,3 @@ def usage_of_stream(usages: list[Any]) -> Usage | None:
     deltas = any(later < earlier for earlier, later in itertools.pairwise(completions))
     completion = sum(completions) if deltas else max(completions, default=0)
     return Usage(prompt, completion, prompt + completion, UsageSource.ESTIMATED)
-
-
-_COUNTS = ("prompt_tokens", "completion_tokens", "total_tokens")
-
-
-def _count(value: Any) -> int | None:
-    count = integer(value)
-    return count if count is not None and 0 <= count <= MAX_TOKENS else None
-
-
-def integer(value: Any) -> int | None:
-    """An integer, also one written as text; None for anything else, booleans included."""
-    if isinstance(value, bool):
-        return None
-    if isinstance(value, int):
-        return value
-    if isinstance(value, str) and _INTEGER.fullmatch(value):
-        return int(value)
-    return None
-
-
-def _created(value: Any) -> int | None:
-    seconds = integer(value)
-    return seconds if seconds is not None and 0 <= seconds <= MAX_CREATED else None
-
-
-def int32(value: Any) -> int | None:
-    """An integer that fits the results' int32 columns; None for anything else."""
-    number = integer(value)
-    return number if number is not None and -(2**31) <= number < 2**31 else None
-
-
-def flag(value: Any) -> bool | None:
-    """The documented samples write flags as 1 and 0, the tables as booleans."""
-    if isinstance(value, bool):
-        return value
-    return bool(value) if isinstance(value, int) and value in (0, 1) else None
-
-
-def text(value: Any) -> str | None:
-    """A text; None for anything else."""
-    return value if isinstance(value, str) else None

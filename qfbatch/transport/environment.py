@@ -25,7 +25,7 @@ def setting(environ: Mapping[str, str], name: str) -> str | None:
 
 def proxies(base_url: str, environ: Mapping[str, str]) -> dict[str, str]:
     """The proxies that may concern calls to `base_url`: variable name → address, perhaps with a password."""
-    if _is_loopback(urlsplit(base_url).hostname or ""):
+    if is_loopback(urlsplit(base_url).hostname or ""):
         return {}
     found = {name: setting(environ, name) for name in PROXY_NAMES}
     return {name: address for name, address in found.items() if address is not None}
@@ -54,7 +54,8 @@ def unusable_bundle(name: str, path: Path) -> UsageError:
     )
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Whether a host is this machine itself."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from qfbatch.records import Action, Completion, ErrorKind, Failure, Usage
 from qfbatch.service.dialect import Call, Header, RateSignals, StreamDecoder
-from qfbatch.service.parameters import QIANFAN_V1_RULES
+from qfbatch.service.qianfan import QIANFAN_V1_ACCESS, QIANFAN_V1_RULES
 from qfbatch.transport import HttpCall, Response, TransportError
 
 Answer = Completion | Failure
@@ -220,6 +220,8 @@ class Wire:
 
     name = "memory"
     rules = QIANFAN_V1_RULES
+    access = QIANFAN_V1_ACCESS
+    takes_messages = False
     found = "in the test"
 
     def __init__(self, service: Service) -> None:
@@ -228,7 +230,17 @@ class Wire:
         self._answers: dict[bytes, Answer] = {}
         self._numbers = itertools.count()
 
-    def encode(self, endpoint: str, prompt: str, parameters: Mapping[str, Any]) -> Call:
+    def refuse_endpoint(self, endpoint: str) -> str | None:
+        """Any name will do."""
+        return None
+
+    def key_variables(self, base_url: str) -> tuple[str, ...]:
+        """No key is asked for."""
+        return ()
+
+    def encode(
+        self, endpoint: str, prompt: str, parameters: Mapping[str, Any], *, messages: bool = False
+    ) -> Call:
         """The prompt is the body."""
         return Call(endpoint, {}, prompt.encode(), stream=False)
 

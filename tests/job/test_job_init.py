@@ -173,7 +173,11 @@ def test_the_schema_has_meanings_ranges_and_defaults() -> None:
         "default": 60.0,
         "anyOf": [{"exclusiveMinimum": 0, "type": "number"}, reference],
     }
-    assert definitions["ServiceSection"]["properties"]["api"]["enum"] == ["qianfan"]
+    assert definitions["ServiceSection"]["properties"]["api"]["enum"] == [
+        "qianfan",
+        "openai",
+        "openai-chat",
+    ]
     sections = [schema, *definitions.values()]
     assert all(section["additionalProperties"] is False for section in sections)
     undescribed = [

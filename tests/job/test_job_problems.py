@@ -64,8 +64,8 @@ HEAD = "name: t\ninput: {path: r.jsonl, prompt: p}\nmodels: [{name: m, endpoint:
         ("output: {path: s3://b/x}", "output.path: s3:// is not supported yet; use a local path"),
         ("output: {path: ' x'}", "output.path: must not start or end with a blank"),
         ('output: {path: "a\\0"}', "output.path: must not hold line breaks or control characters"),
-        ("service: {api: openai}", 'service.api: "openai" is not available yet; it must be qianfan'),
-        ("service: {api: qianfn}", 'service.api: must be qianfan, not "qianfn"'),
+        ("service: {api: opena}", 'service.api: must be qianfan, openai or openai-chat, not "opena"'),
+        ("service: {api: qianfn}", 'service.api: must be qianfan, openai or openai-chat, not "qianfn"'),
         (
             "service: {auth: imm}",
             'service.auth: must be auto, iam, oauth, token, bearer or none, not "imm"; did you mean "iam"?',
@@ -269,7 +269,7 @@ output: {path: "${OUT}"}
             "line 3: service.api_key: a credential does not belong in the job file; "
             "put it into the environment or .env as QIANFAN_BEARER_TOKEN"
         ),
-        'line 3: service.api: must be qianfan, not "x"',
+        'line 3: service.api: must be qianfan, openai or openai-chat, not "x"',
         "line 6: models[1].name: models[0] has the same name; results are told apart by it",
         "line 6: models[1].parameters.top_p: must be at least 0 and at most 1, not 2",
         "line 7: budget.max_cost: needs one currency, but the models have prices in CNY, USD",

@@ -14,8 +14,8 @@ from qfbatch.records import Action, Completion, ErrorKind, Failure, Usage, Usage
 from qfbatch.service import qianfan
 from qfbatch.service.dialect import RateSignals
 from qfbatch.service.dialects import DIALECTS, dialect_named
+from qfbatch.service.fields import MAX_CREATED, MAX_TOKENS
 from qfbatch.service.qianfan import PATH, QianfanV1
-from qfbatch.service.qianfan_answers import MAX_CREATED, MAX_TOKENS
 
 NO_HEADERS: dict[str, str] = {}
 DIALECT = QianfanV1()

@@ -1,0 +1,37 @@
+"""Completions of the OpenAI protocol (Qianfan V2, vLLM, llama.cpp): the dialect of `service.api: openai`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
+
+from qfbatch.service.dialect import Call
+from qfbatch.service.openai import COMMON_RULES, OpenAIRoute
+from qfbatch.service.openai_answers import text_piece
+from qfbatch.service.parameters import CountRule, Rules, TextRule
+
+OPENAI_RULES: Rules = MappingProxyType(
+    {
+        **COMMON_RULES,
+        "suffix": TextRule("text that follows the answer, for models that fill in"),
+        "logprobs": CountRule("log probabilities of so many tokens at each place", low=0, high=100),
+    }
+)
+
+
+class OpenAICompletions(OpenAIRoute):
+    """The dialect, stateless: one instance serves a whole run."""
+
+    name = "openai"
+    rules = OPENAI_RULES
+    takes_messages = False
+    path = "/completions"
+    read_piece = staticmethod(text_piece)
+
+    def encode(
+        self, endpoint: str, prompt: str, parameters: Mapping[str, Any], *, messages: bool = False
+    ) -> Call:
+        """The call that asks `endpoint` to complete `prompt`; see `Dialect.encode`."""
+        assert not messages, "the job's checks refuse messages where the dialect takes none"  # noqa: S101
+        return self._call(endpoint, {"prompt": prompt}, parameters)
