@@ -23,10 +23,12 @@ class ShardWork(Struct, frozen=True):
     Attributes:
         shard: the shard.
         rows: how many of its first rows belong to this run (`--limit` may cut the last one).
+        left: how many of these are to be asked.
     """
 
     shard: Shard
     rows: int
+    left: int = 0
 
 
 class Feed:

@@ -1,102 +1,50 @@
 """What a run would do: rows, tokens, cost, the limit that binds, and how long that takes. Makes no call.
 
-Prompt tokens are the documented estimate, corrected by what the service reported for rows already answered.
-Completion tokens and latency come from rows already answered, else from assumptions, which are named.
+Prompt tokens are the documented estimate, corrected by what the service reported before; completion tokens
+and latency come from answers seen before, else from assumptions, which are named (`expecting`). The time is
+that of the run's own limits, tried over simulated time (`forecast`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Mapping, Sequence
 
 import polars as pl
 from msgspec import Struct
 
 from qfbatch.checkpoint.layout import RunLayout
 from qfbatch.checkpoint.manifest import read_manifest
+from qfbatch.checkpoint.predictions import add_prediction
 from qfbatch.checkpoint.results import scan_results
+from qfbatch.expecting import Expectation, expectations
+from qfbatch.forecast import Load, forecast
 from qfbatch.job.settings import Job, ModelSettings
 from qfbatch.limits.quota import Quota
+from qfbatch.plans import BudgetPlan, ModelPlan, Plan, Prediction
 from qfbatch.reader.changes import changed_files
-from qfbatch.records import Survey
+from qfbatch.records import Shard, Survey
 from qfbatch.resuming import deciding_differences, is_replaceable
-from qfbatch.surveying import survey_input
-from qfbatch.tokens import estimate
-from qfbatch.worker import FIRST_EXPECTED_COMPLETION
-
-ASSUMED_LATENCY_S = 2.0
-SAMPLE_ROWS = 1000
-MINUTE_S = 60.0
+from qfbatch.session import OpenSession, RunOptions
+from qfbatch.surveying import OnSurvey, survey_input
+from qfbatch.tally import total
 
 
-class ModelPlan(Struct, frozen=True):
-    """The plan for one model; everything but `rows` and `done` is about what is left.
-
-    Attributes:
-        name, endpoint: the model.
-        rows: rows of the input.
-        done: of these, with a record, failed ones included.
-        failed: of these, failed.
-        left: rows to be asked.
-        prompt_tokens, completion_tokens: expected.
-        cost: expected, in `currency`; None without a price.
-        latency_s: expected of one call.
-        basis: where completion tokens and latency come from: `seen` in this run, or `assumed`.
-    """
-
-    name: str
-    endpoint: str
-    rows: int
-    done: int
-    failed: int
-    left: int
-    prompt_tokens: int
-    completion_tokens: int
-    cost: float | None
-    currency: str | None
-    latency_s: float
-    basis: str
-
-
-class Plan(Struct, frozen=True):
-    """What a run would do.
-
-    Attributes:
-        name: of the job.
-        directory: the run directory.
-        files, shards, rows: of the input.
-        models: one plan each.
-        binding: the limit that decides the time: concurrency, qps, rpm or tpm, with whose it is.
-        time_s: how long what is left takes under it.
-        stands: what is there already: `new`, `resumes`, or why a run would be refused.
-    """
-
-    name: str
-    directory: str
-    files: int
-    shards: int
-    rows: int
-    models: tuple[ModelPlan, ...]
-    binding: str
-    time_s: float
-    stands: str
-
-
-def plan_job(job: Job, *, on_survey: Callable[[int, int], None] | None = None) -> Plan:
+def plan_job(job: Job, options: RunOptions | None = None, *, on_survey: OnSurvey | None = None) -> Plan:
     """Plan a job without touching its run directory or the service.
 
     Args:
         job: the job.
+        options: of the run that is planned; `limit` and `retry_failed` count.
         on_survey: told of the survey's progress in bytes.
 
     Raises:
         InputError: the input is wrong.
         StorageError: the run directory cannot be read.
     """
+    options = options or RunOptions()
     layout = RunLayout(job.output_path)
     manifest = read_manifest(layout)
-    stands = "new"
-    seen: dict[str, _Seen] = {}
-    found: Survey | None = None
+    stands, found, done = "new", None, _Done()
     if manifest is not None and not is_replaceable(layout, manifest, job):
         differing = deciding_differences(layout, manifest, job)
         if differing:
@@ -104,10 +52,138 @@ def plan_job(job: Job, *, on_survey: Callable[[int, int], None] | None = None) -
         elif changed_files(manifest.survey.files, job.input):
             stands = "a run would be refused: the input changed; see run --accept-input-change"
         else:
-            stands, found, seen = "resumes", manifest.survey, _seen(scan_results(layout))
+            stands, found, done = "resumes", manifest.survey, _done(scan_results(layout))
     found = found or survey_input(job, on_survey)
-    models = tuple(_plan_model(model, found, seen.get(model.name)) for model in job.models)
-    binding, time_s = _time(job, models)
+    work = {model.name: _work(found, model.name, done, options) for model in job.models}
+    return _plan(job, found, work, stands=stands, spent_tokens=done.tokens, spent_cost=done.cost)
+
+
+def predict(job: Job, session: OpenSession) -> Plan:
+    """The plan of a session that is about to begin: of exactly the rows that it will ask.
+
+    Raises:
+        StorageError: earlier answers cannot be read.
+    """
+    found, before = session.manifest.survey, total(session.standing.values())
+    work = {}
+    for name, standing in session.standing.items():
+        items = session.work[name]
+        tokens = sum(_estimated(found, item.shard) * item.left / item.shard.rows for item in items)
+        work[name] = _Work(standing.rows, standing.failed, standing.left, tokens)
+    return _plan(
+        job,
+        found,
+        work,
+        stands="resumes" if before.rows else "new",
+        spent_tokens=before.total_tokens + before.discarded_tokens,
+        spent_cost=sum(before.spent.values()),
+    )
+
+
+def keep_prediction(job: Job, session: OpenSession) -> Plan:
+    """Predict a session and keep the plan in its run directory, for reports.
+
+    Raises:
+        StorageError: earlier answers cannot be read, or the plan cannot be written.
+    """
+    plan = predict(job, session)
+    sessions = session.manifest.sessions
+    prediction = Prediction(len(sessions) - 1, sessions[-1].started_at, plan)
+    add_prediction(session.layout, session.manifest.run_id, prediction)
+    return plan
+
+
+class _Done(Struct, frozen=True):
+    """What stands in a run: rows and failed rows of each shard of each model, and what all that came to."""
+
+    shards: dict[tuple[str, int], tuple[int, int]] = {}
+    tokens: int = 0
+    cost: float = 0.0
+
+
+class _Work(Struct, frozen=True):
+    """What one model has done and has to do.
+
+    Attributes:
+        done, failed: rows with a record, and of these with a failed one.
+        left: rows to be asked.
+        estimated_tokens: of their prompts.
+    """
+
+    done: int
+    failed: int
+    left: int
+    estimated_tokens: float
+
+
+def _done(results: pl.LazyFrame) -> _Done:
+    totals = (
+        results.group_by("model", "shard")
+        .agg(
+            pl.len().alias("rows"),
+            (pl.col("status") == "failed").sum().alias("failed"),
+            (pl.col("total_tokens").sum() + pl.col("discarded_tokens").sum()).alias("tokens"),
+            (pl.col("cost").sum() + pl.col("discarded_cost").sum()).alias("cost"),
+        )
+        .collect()
+    )
+    shards = {
+        (str(model), int(shard)): (int(rows), int(failed))
+        for model, shard, rows, failed in totals.select("model", "shard", "rows", "failed").iter_rows()
+    }
+    return _Done(shards, int(totals["tokens"].sum()), float(totals["cost"].sum()))
+
+
+def _work(found: Survey, model: str, done: _Done, options: RunOptions) -> _Work:
+    """One model's work; rows done are taken for the first of their shard where a limit cuts it."""
+    done_rows = failed_rows = left = first = 0
+    tokens = 0.0
+    for shard in found.shards:
+        rows, failed = done.shards.get((model, shard.number), (0, 0))
+        done_rows += rows
+        failed_rows += failed
+        wanted = shard.rows if options.limit is None else max(0, min(shard.rows, options.limit - first))
+        first += shard.rows
+        open_rows = max(0, wanted - rows)
+        if options.retry_failed:
+            open_rows += min(failed, wanted)
+        left += open_rows
+        tokens += _estimated(found, shard) * open_rows / shard.rows
+    return _Work(done_rows, failed_rows, left, tokens)
+
+
+def _estimated(found: Survey, shard: Shard) -> float:
+    """Estimated prompt tokens of a shard; a run of an older qfbatch knows only those of the whole input."""
+    if shard.estimated_prompt_tokens is not None:
+        return shard.estimated_prompt_tokens
+    return found.estimated_prompt_tokens * shard.rows / found.rows
+
+
+def _plan(
+    job: Job,
+    found: Survey,
+    work: Mapping[str, _Work],
+    *,
+    stands: str,
+    spent_tokens: int,
+    spent_cost: float,
+) -> Plan:
+    expected = expectations(job)
+    times = forecast(
+        job.limits, [_load(job, model, work[model.name], expected[model.name]) for model in job.models]
+    )
+    models = tuple(
+        _model_plan(
+            model,
+            found.rows,
+            work[model.name],
+            expected[model.name],
+            time_s=times.finished_s[model.name],
+            wall_s=times.time_s,
+        )
+        for model in job.models
+    )
+    binding = times.binding
     return Plan(
         name=job.name,
         directory=str(job.output_path),
@@ -115,107 +191,74 @@ def plan_job(job: Job, *, on_survey: Callable[[int, int], None] | None = None) -
         shards=len(found.shards),
         rows=found.rows,
         models=models,
-        binding=binding,
-        time_s=time_s,
+        binding="" if binding is None else binding.text,
+        time_s=times.time_s,
         stands=stands,
+        costs=_costs(models),
+        limits=times.limits,
+        budget=_budget(job, models, spent_tokens, spent_cost),
     )
 
 
-class _Seen(Struct, frozen=True):
-    """What the rows already answered by one model tell."""
-
-    done: int
-    failed: int
-    prompt_tokens: float | None
-    completion_tokens: float | None
-    latency_s: float | None
-    correction: float
-
-
-def _seen(results: pl.LazyFrame) -> dict[str, _Seen]:
-    succeeded = pl.col("status") == "succeeded"
-    totals = (
-        results.group_by("model")
-        .agg(
-            pl.len().alias("done"),
-            (pl.col("status") == "failed").sum().alias("failed"),
-            pl.col("prompt_tokens").filter(succeeded).sum().alias("prompt_tokens"),
-            pl.col("completion_tokens").filter(succeeded).mean().alias("completion_tokens"),
-            pl.col("latency_s").filter(succeeded).mean().alias("latency_s"),
-        )
-        .collect()
+def _load(job: Job, model: ModelSettings, work: _Work, expected: Expectation) -> Load:
+    each = work.estimated_tokens / work.left if work.left else 0.0
+    return Load(
+        name=model.name,
+        quota=model.quota or Quota(concurrency=job.limits.concurrency),
+        calls=work.left,
+        estimated_tokens=each,
+        prompt_tokens=each * expected.correction,
+        completion_tokens=expected.completion_tokens,
+        latencies_s=expected.latencies_s,
     )
-    sample = (
-        results.filter(pl.col("prompt_tokens").is_not_null())
-        .select("model", "prompt", "prompt_tokens")
-        .head(SAMPLE_ROWS)
-        .collect()
-    )
-    corrections = {
-        str(model): float(frame["prompt_tokens"].sum()) / max(1, sum(map(estimate, frame["prompt"])))
-        for (model,), frame in sample.group_by("model")
-    }
-    return {
-        row["model"]: _Seen(
-            done=row["done"],
-            failed=row["failed"],
-            prompt_tokens=row["prompt_tokens"],
-            completion_tokens=row["completion_tokens"],
-            latency_s=row["latency_s"],
-            correction=corrections.get(row["model"], 1.0),
-        )
-        for row in totals.iter_rows(named=True)
-    }
 
 
-def _plan_model(model: ModelSettings, found: Survey, seen: _Seen | None) -> ModelPlan:
-    done = 0 if seen is None else min(seen.done, found.rows)
-    left = found.rows - done
-    correction = 1.0 if seen is None else seen.correction
-    answered = 0.0 if seen is None or seen.prompt_tokens is None else seen.prompt_tokens
-    prompt_tokens = max(0, round(found.estimated_prompt_tokens * correction - answered)) if left else 0
-    each = (
-        FIRST_EXPECTED_COMPLETION
-        if seen is None or seen.completion_tokens is None
-        else seen.completion_tokens
-    )
-    completion_tokens = round(left * each)
+def _model_plan(
+    model: ModelSettings, rows: int, work: _Work, expected: Expectation, *, time_s: float, wall_s: float
+) -> ModelPlan:
+    prompt_tokens = round(work.estimated_tokens * expected.correction)
+    completion_tokens = round(work.left * expected.completion_tokens)
     price = model.price
     return ModelPlan(
         name=model.name,
         endpoint=model.endpoint,
-        rows=found.rows,
-        done=done,
-        failed=0 if seen is None else seen.failed,
-        left=left,
+        rows=rows,
+        done=work.done,
+        failed=work.failed,
+        left=work.left,
         prompt_tokens=prompt_tokens,
         completion_tokens=completion_tokens,
         cost=None if price is None else price.of_tokens(prompt_tokens, completion_tokens),
         currency=None if price is None else price.currency,
-        latency_s=ASSUMED_LATENCY_S if seen is None or seen.latency_s is None else seen.latency_s,
-        basis="assumed" if seen is None or seen.completion_tokens is None else "seen",
+        latency_s=expected.latency_s,
+        basis=expected.basis,
+        prompt_basis=expected.prompt_basis,
+        completion_basis=expected.completion_basis,
+        latency_basis=expected.latency_basis,
+        correction=expected.correction,
+        time_s=time_s,
+        time_cost=None if price is None else price.of_time(wall_s),
     )
 
 
-def _time(job: Job, models: tuple[ModelPlan, ...]) -> tuple[str, float]:
-    """The limit that binds and the seconds it takes for what is left: the largest over all limits."""
-    times = _times("the run's", job.limits, models)
-    for settings, plan in zip(job.models, models, strict=True):
-        if settings.quota is not None:
-            times |= _times(f"{settings.name}'s", settings.quota, (plan,))
-    binding, time_s = max(times.items(), key=lambda item: item[1])
-    return (binding, time_s) if time_s > 0 else ("", 0.0)
+def _costs(models: Sequence[ModelPlan]) -> dict[str, float]:
+    costs: dict[str, float] = {}
+    for model in models:
+        for cost in (model.cost, model.time_cost):
+            if cost is not None and model.currency is not None:
+                costs[model.currency] = costs.get(model.currency, 0.0) + cost
+    return costs
 
 
-def _times(whose: str, quota: Quota, models: tuple[ModelPlan, ...]) -> dict[str, float]:
-    calls = sum(model.left for model in models)
-    tokens = sum(model.prompt_tokens + model.completion_tokens for model in models)
-    busy_s = sum(model.left * model.latency_s for model in models)
-    times = {f"{whose} concurrency ({quota.concurrency})": busy_s / min(quota.concurrency, max(1, calls))}
-    if quota.qps is not None:
-        times[f"{whose} qps ({quota.qps:g})"] = calls / quota.qps
-    if quota.rpm is not None:
-        times[f"{whose} rpm ({quota.rpm:g})"] = calls / quota.rpm * MINUTE_S
-    if quota.tpm is not None:
-        times[f"{whose} tpm ({quota.tpm:g})"] = tokens / quota.tpm * MINUTE_S
-    return times
+def _budget(
+    job: Job, models: Sequence[ModelPlan], spent_tokens: int, spent_cost: float
+) -> tuple[BudgetPlan, ...]:
+    """The job's budget; like the run's own count it knows tokens and their prices, not compute units."""
+    plans = []
+    if job.budget.max_cost is not None:
+        expected = sum(model.cost or 0.0 for model in models)
+        plans.append(BudgetPlan("max_cost", job.budget.max_cost, spent_cost, expected))
+    if job.budget.max_total_tokens is not None:
+        tokens = sum(model.prompt_tokens + model.completion_tokens for model in models)
+        plans.append(BudgetPlan("max_total_tokens", job.budget.max_total_tokens, spent_tokens, tokens))
+    return tuple(plans)

@@ -83,6 +83,7 @@ class Shard(Struct, frozen=True, gc=False):
         rows: how many rows it holds (blank lines are not rows).
         offset: where reading starts: byte offset of the first line (JSONL, uncompressed), row index from 0
             (Parquet).
+        estimated_prompt_tokens: sum of `tokens.estimate` over its prompts; None in runs begun before 0.2.
     """
 
     number: int
@@ -90,6 +91,7 @@ class Shard(Struct, frozen=True, gc=False):
     first_row: int
     rows: int
     offset: int
+    estimated_prompt_tokens: int | None = None
 
 
 class SourceFile(Struct, frozen=True, gc=False):

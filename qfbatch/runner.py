@@ -30,6 +30,7 @@ from qfbatch.job.settings import Job
 from qfbatch.limits.gate import Gate
 from qfbatch.limits.quota import Quota
 from qfbatch.loading import Loader
+from qfbatch.planning import keep_prediction
 from qfbatch.progress.events import (
     Observer,
     RowsCommitted,
@@ -116,6 +117,7 @@ def run_job(
         if not any(session.work.values()):
             result = _complete(session, observe)
         else:
+            keep_prediction(job, session)
             run = _Run(job, options, session, observe, clocks)
             with service_address(job) as base_url, asyncio.Runner(loop_factory=new_event_loop) as loop:
                 result = loop.run(run.run(base_url, environ))

@@ -30,7 +30,8 @@ from qfbatch.errors import QfbatchError, StorageError
 from qfbatch.feed import ShardWork
 from qfbatch.fingerprint import fingerprint
 from qfbatch.job.settings import Job
-from qfbatch.records import Survey
+from qfbatch.reader.shard_reader import ShardReader
+from qfbatch.records import Status, Survey
 from qfbatch.resuming import address_notes, follow_input, is_replaceable, refuse_other_question
 from qfbatch.surveying import OnSurvey, survey_with_keys
 from qfbatch.tally import Standing
@@ -204,11 +205,15 @@ def _open_checkpoint(
             progress = recovery.shards[model, shard.number]
             ask_again = progress.summary.failed if options.retry_failed else 0
             missing = max(0, wanted - progress.summary.rows)
+            if progress.state is not ShardState.COMPLETE or ask_again:
+                if wanted < shard.rows and progress.summary.rows:
+                    # Which of its rows have a record, and which of these failed, its totals do not tell.
+                    missing, failed = _left_of(job, found, checkpoint, model, ShardWork(shard, wanted))
+                    ask_again = failed if options.retry_failed else 0
+                work[model].append(ShardWork(shard, wanted, missing + ask_again))
+                failed_again += ask_again
             open_rows += missing
             left[model] += missing + ask_again
-            if progress.state is not ShardState.COMPLETE or ask_again:
-                work[model].append(ShardWork(shard, wanted))
-                failed_again += ask_again
     return OpenSession(
         layout,
         manifest,
@@ -236,6 +241,16 @@ def _standing(done: PartSummary, left: int) -> Standing:
         cost=done.cost,
         discarded_cost=done.discarded_cost,
     )
+
+
+def _left_of(job: Job, found: Survey, checkpoint: Checkpoint, model: str, item: ShardWork) -> tuple[int, int]:
+    """Of a shard's rows within the limit: how many have no record, and how many have failed."""
+    files = {file.name: file for file in found.files}
+    done = checkpoint.done_rows(model, item.shard.number)
+    with ShardReader(job.input) as reader:
+        rows = reader.read(files[item.shard.source_file], item.shard)[: item.rows]
+    statuses = [done.get(row.row_id) for row in rows]
+    return statuses.count(None), statuses.count(Status.FAILED)
 
 
 def _set_aside(layout: RunLayout) -> Path:

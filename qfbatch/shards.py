@@ -22,6 +22,7 @@ class ShardCutter:
         self._shard_rows = shard_rows
         self._starts: list[tuple[int, int]] = []
         self._rows = 0
+        self._tokens: list[int] = []  # of each shard of the current file
 
     def add(self, numbers: Sequence[int], offsets: Sequence[int]) -> None:
         """Takes the next rows of the current file: `source_row` and reading offset of each."""
@@ -30,6 +31,17 @@ class ShardCutter:
             (numbers[index], offsets[index]) for index in range(first, len(numbers), self._shard_rows)
         ]
         self._rows += len(numbers)
+
+    def count(self, tokens: Sequence[int]) -> None:
+        """Takes the estimated prompt tokens of the rows last added, of each."""
+        row = self._rows - len(tokens)
+        taken = 0
+        while taken < len(tokens):
+            shard, within = divmod(row + taken, self._shard_rows)
+            some = tokens[taken : taken + self._shard_rows - within]
+            self._tokens += [0] * (shard + 1 - len(self._tokens))
+            self._tokens[shard] += sum(some)
+            taken += len(some)
 
     def end_file(self, source_file: str) -> int:
         """Closes the current file's shards and returns how many rows it had."""
@@ -42,7 +54,8 @@ class ShardCutter:
                     first_row=first_row,
                     rows=min(self._shard_rows, rows - index * self._shard_rows),
                     offset=offset,
+                    estimated_prompt_tokens=self._tokens[index] if index < len(self._tokens) else None,
                 )
             )
-        self._starts, self._rows = [], 0
+        self._starts, self._rows, self._tokens = [], 0, []
         return rows

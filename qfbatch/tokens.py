@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import re
 
+FIRST_EXPECTED_COMPLETION = 128  # tokens of an answer, until answers have been seen
+SMOOTHING = 0.05  # weight of the newest answer in what is expected of the next
+
 # The blocks of the Han script: radicals, the iteration mark and zero, Hangzhou numerals, the unified
 # ideographs with their extensions, compatibility ideographs.
 _HAN = (

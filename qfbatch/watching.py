@@ -10,7 +10,7 @@ from qfbatch.outlook import Forecast, ModelWork
 from qfbatch.progress.events import AttemptFailed, Event, Pulse, Throttled
 from qfbatch.records import Survey
 from qfbatch.tally import Tally
-from qfbatch.worker import FIRST_EXPECTED_COMPLETION
+from qfbatch.tokens import FIRST_EXPECTED_COMPLETION
 
 
 class Watch:

@@ -30,10 +30,8 @@ from qfbatch.records import (
 from qfbatch.retry import Outcome, RetryPolicy, further_attempts, tokens_of
 from qfbatch.service.dialect import Call, Dialect
 from qfbatch.stopping import RunStopping, Stop, address, job_refused, nothing_succeeds
+from qfbatch.tokens import FIRST_EXPECTED_COMPLETION, SMOOTHING
 from qfbatch.transport import HttpCall, Transport, TransportError
-
-FIRST_EXPECTED_COMPLETION = 128  # tokens, until answers have been seen
-SMOOTHING = 0.05  # weight of the newest answer in the expected completion
 
 
 @dataclass(slots=True)

@@ -32,9 +32,11 @@ FLOORS: dict[int, tuple[str, ...]] = {
         "distributions",
         "figures",
         "fingerprint",
+        "forecast",  # time under limits, over a clock of its own
         "job.settings",  # the frozen job is a value that decisions read; how it is loaded is an edge
         "limits",
         "outlook",
+        "plans",
         "pricing",
         "retry",
         "schema",
@@ -54,6 +56,7 @@ FLOORS: dict[int, tuple[str, ...]] = {
         "connecting",
         "crew",
         "eventloop",
+        "expecting",
         "feed",
         "loading",
         "planning",

@@ -38,19 +38,23 @@ def test_shards_partition_the_rows(files: list[list[list[int]]], shard_rows: int
         for steps in blocks:
             numbers = [number := number + step for step in steps]
             cutter.add(numbers, [100 * n for n in numbers])
+            cutter.count(numbers)
             rows += [(str(index), n) for n in numbers]
         cutter.end_file(str(index))
 
     shards = iter(cutter.shards)
-    left = 0
+    left = tokens = 0
     for source_file, number in rows:
         if not left:
             shard = next(shards)
+            tokens = 0
             assert (shard.source_file, shard.first_row, shard.offset) == (source_file, number, 100 * number)
             left = shard.rows
             assert 1 <= left <= shard_rows
         assert shard.source_file == source_file
         left -= 1
+        tokens += number
+        assert left or tokens == shard.estimated_prompt_tokens
     assert left == 0
     assert next(shards, None) is None
     assert [shard.number for shard in cutter.shards] == list(range(len(cutter.shards)))

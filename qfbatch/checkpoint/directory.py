@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 from qfbatch.checkpoint.files import make_folder, storage_errors, sweep
@@ -63,6 +64,20 @@ def has_answers(layout: RunLayout) -> bool:
     return bool(list_parts(layout) or list_journals(layout))
 
 
+def list_predecessors(layout: RunLayout) -> list[RunLayout]:
+    """The runs that `--fresh` set aside beside this one (`<name>.1`, `<name>.2`, …), the newest first.
+
+    Raises:
+        StorageError: the folder they stand in can't be read.
+    """
+    name = re.compile(re.escape(layout.path.name) + r"\.([1-9][0-9]*)")
+    parent = layout.path.parent
+    with storage_errors(parent, "read the folder"):
+        names = os.listdir(parent) if parent.is_dir() else []  # noqa: PTH208 - names are wanted, not paths
+    numbers = sorted((int(found[1]) for found in map(name.fullmatch, names) if found), reverse=True)
+    return [RunLayout(parent / f"{layout.path.name}.{number}") for number in numbers]
+
+
 def list_parts(layout: RunLayout) -> dict[tuple[str, int], Path]:
     """All parts by (slug, shard), in file name order.
 
@@ -87,4 +102,4 @@ def _files(folder: Path) -> list[Path]:
             return []
 
 
-__all__ = ["check_directory", "list_journals", "list_parts", "prepare_directory"]
+__all__ = ["check_directory", "list_journals", "list_parts", "list_predecessors", "prepare_directory"]

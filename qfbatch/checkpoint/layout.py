@@ -6,6 +6,7 @@ journal/<model-slug>-<shard>.journal          shards in progress
 results/part-<model-slug>-<shard>.parquet     shards closed
 input.keys                                    identities of the input's rows, to count changes
 superseded/<n>/                               results of an input that has changed since
+plan.json                                     what each session expected when it started
 events.jsonl, report.json                     written by others
 """
 
@@ -77,6 +78,11 @@ class RunLayout:
     def events(self) -> Path:
         """What happened, one JSON line each."""
         return self.path / "events.jsonl"
+
+    @property
+    def plan(self) -> Path:
+        """What each session expected when it started."""
+        return self.path / "plan.json"
 
     @property
     def report(self) -> Path:

@@ -192,7 +192,9 @@ class _Surveyor:
             return
         for problem in block.problems:
             self._problems.add(problem)
-        self._tokens += sum(map(estimate, prompts))
+        tokens = list(map(estimate, prompts))
+        self._tokens += sum(tokens)
+        self._cutter.count(tokens)
         self._duplicates.add(ids)
         if self._on_keys is not None:
             self._on_keys(row_keys(ids, prompts, block.rows))

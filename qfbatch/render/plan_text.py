@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from qfbatch.planning import ModelPlan, Plan
+from qfbatch.plans import ModelPlan, Plan
 from qfbatch.render import numbers
 
 
@@ -22,7 +22,7 @@ def render(plan: Plan) -> str:
         lines.append("nothing is left to do")
     else:
         lines.append(
-            f"{numbers.count(calls)} calls, at least {numbers.duration(plan.time_s)}, bound by {plan.binding}"
+            f"{numbers.count(calls)} calls, about {numbers.duration(plan.time_s)}, bound by {plan.binding}"
         )
     return "\n".join(lines) + "\n"
 

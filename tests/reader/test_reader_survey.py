@@ -40,9 +40,9 @@ def test_what_a_survey_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
             for file, rows in zip(files, (2, 1), strict=True)
         ),
         shards=(
-            Shard(0, "a.jsonl", 1, 1, 0),
-            Shard(1, "a.jsonl", 2, 1, second),
-            Shard(2, "b.jsonl", 2, 1, 1),
+            Shard(0, "a.jsonl", 1, 1, 0, 3),
+            Shard(1, "a.jsonl", 2, 1, second, 1),
+            Shard(2, "b.jsonl", 2, 1, 1, 2),
         ),
         columns=(InputColumn("x", "float64"), InputColumn("y", "string")),
         rows=3,

@@ -1,0 +1,76 @@
+"""A sample of the answers a run has so far: what is left will probably be like them.
+
+Bounded, however much is done: a few parts and journals, spread over the run, and so many rows of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+from msgspec import Struct
+
+from qfbatch.checkpoint.directory import list_journals, list_parts
+from qfbatch.checkpoint.journal import latest, read_journal
+from qfbatch.checkpoint.layout import RunLayout, slug
+from qfbatch.checkpoint.parts import find_part_rows
+from qfbatch.records import Status
+
+SAMPLE_FILES = 4  # of each kind
+SAMPLE_ROWS = 2000
+_COLUMNS = ["prompt", "status", "prompt_tokens", "completion_tokens", "latency_s"]
+_Item = TypeVar("_Item")
+
+
+class Answered(Struct, frozen=True, gc=False):
+    """What one answer tells of others: what was asked, what the service counted, how long the call took."""
+
+    prompt: str
+    prompt_tokens: int | None
+    completion_tokens: int | None
+    latency_s: float | None
+
+
+def sample_answers(layout: RunLayout, model: str) -> list[Answered]:
+    """Some of a model's succeeded rows, spread over the run; takes no lock.
+
+    Raises:
+        StorageError: a file can't be read.
+        RunDirectoryError: a newer qfbatch wrote it.
+    """
+    parts = [path for (name, _), path in list_parts(layout).items() if name == slug(model)]
+    journals = [path for (name, _), path in list_journals(layout).items() if name == slug(model)]
+    found = [answer for path in _spread(parts, SAMPLE_FILES) for answer in _of_part(path)]
+    found += [answer for path in _spread(journals, SAMPLE_FILES) for answer in _of_journal(path)]
+    return list(_spread(found, SAMPLE_ROWS))
+
+
+def _spread(items: Sequence[_Item], most: int) -> Sequence[_Item]:
+    """At most so many of the items, evenly taken."""
+    if len(items) <= most:
+        return items
+    return [items[number * len(items) // most] for number in range(most)]
+
+
+def _of_part(path: Path) -> Iterable[Answered]:
+    table = find_part_rows(path, _COLUMNS)
+    if table is None:
+        return
+    columns = (table[name].to_pylist() for name in _COLUMNS)
+    for prompt, status, prompt_tokens, completion_tokens, latency_s in zip(*columns, strict=True):
+        if status == Status.SUCCEEDED:
+            yield Answered(prompt, prompt_tokens, completion_tokens, latency_s)
+
+
+def _of_journal(path: Path) -> Iterable[Answered]:
+    try:
+        records = read_journal(path).records
+    except FileNotFoundError:
+        return  # closed just now
+    for record in latest(records):
+        if record.status is Status.SUCCEEDED:
+            yield Answered(record.prompt, record.prompt_tokens, record.completion_tokens, record.latency_s)
+
+
+__all__ = ["Answered", "sample_answers"]

@@ -1,0 +1,203 @@
+"""How long calls take under limits: the limits themselves, tried over simulated time. Pure.
+
+Calls pass the same gates as in a run (`limits.gate`), in the same turn over the models; only their answers
+are made up: they take as long, and have as many tokens, as is expected of them. So whatever the gates do
+(spend a little less than the limit, spread calls evenly, charge tokens before they are known and correct that
+later) is in the forecast without being described a second time.
+"""
+
+from __future__ import annotations
+
+import heapq
+import random
+from collections.abc import Sequence
+
+from msgspec import Struct
+
+from qfbatch.limits.gate import SHARE, Gate
+from qfbatch.limits.quota import Quota
+from qfbatch.plans import LimitTime
+from qfbatch.tokens import FIRST_EXPECTED_COMPLETION, SMOOTHING
+
+SIMULATED_CALLS = 4000  # more are not tried one by one: time then grows evenly with calls
+ROUNDS = 8  # so many calls for each place are tried at least: fewer would show a round of answers, no rate
+MOST_SIMULATED_CALLS = 40_000
+MINUTE_S = 60.0
+
+
+class Load(Struct, frozen=True):
+    """What one model has to do.
+
+    Attributes:
+        name: the model's.
+        quota: its own limits.
+        calls: rows to be asked.
+        estimated_tokens: of a prompt, as they are counted before a call.
+        prompt_tokens, completion_tokens: of a call, as the service will report them.
+        latencies_s: how long a call takes: drawn from these.
+    """
+
+    name: str
+    quota: Quota
+    calls: int
+    estimated_tokens: float
+    prompt_tokens: float
+    completion_tokens: float
+    latencies_s: tuple[float, ...]
+
+    @property
+    def tokens(self) -> float:
+        """Of all its calls, as they will be reported."""
+        return self.calls * (self.prompt_tokens + self.completion_tokens)
+
+    @property
+    def busy_s(self) -> float:
+        """Of all its calls, one after the other."""
+        return self.calls * sum(self.latencies_s) / len(self.latencies_s)
+
+
+class Times(Struct, frozen=True):
+    """How long it takes.
+
+    Attributes:
+        finished_s: when each model's last answer comes, seconds from the start; 0 for one with nothing to do.
+        limits: every limit, with how long it would take alone; the slowest first.
+    """
+
+    finished_s: dict[str, float]
+    limits: tuple[LimitTime, ...]
+
+    @property
+    def time_s(self) -> float:
+        """When the last answer comes."""
+        return max(self.finished_s.values(), default=0.0)
+
+    @property
+    def binding(self) -> LimitTime | None:
+        """The limit that decides; None where there is nothing to do."""
+        return self.limits[0] if self.limits and self.limits[0].time_s > 0 else None
+
+
+def forecast(run: Quota, loads: Sequence[Load]) -> Times:
+    """How long these calls take.
+
+    Args:
+        run: the limits of all models together.
+        loads: what each model has to do.
+    """
+    calls = sum(load.calls for load in loads)
+    tried = min(max(SIMULATED_CALLS, ROUNDS * run.concurrency), MOST_SIMULATED_CALLS)
+    if calls <= tried:
+        finished_s = _simulate(run, loads, [load.calls for load in loads])
+    else:
+        finished_s = _extrapolate(run, loads, tried / calls)
+    named = dict(zip((load.name for load in loads), finished_s, strict=True))
+    limits = _limit_times(None, run, loads)
+    for load in loads:
+        limits += _limit_times(load.name, load.quota, [load], beside=run)
+    return Times(named, tuple(sorted(limits, key=lambda limit: -limit.time_s)))
+
+
+def _extrapolate(run: Quota, loads: Sequence[Load], part: float) -> list[float]:
+    """When each model ends, from two smaller runs of the same proportions.
+
+    What is due to the start does not grow with the calls, all else does in proportion: two runs, one twice
+    as long as the other, tell both.
+    """
+    longer = [min(load.calls, max(2, round(load.calls * part))) if load.calls else 0 for load in loads]
+    shorter = [(calls + 1) // 2 for calls in longer]
+    ends, early_ends = _simulate(run, loads, longer), _simulate(run, loads, shorter)
+    done, half_done = sum(longer), sum(shorter)
+    further = (sum(load.calls for load in loads) - done) / (done - half_done)
+    return [end + max(0.0, end - early) * further for end, early in zip(ends, early_ends, strict=True)]
+
+
+def _simulate(run: Quota, loads: Sequence[Load], calls: Sequence[int]) -> list[float]:
+    """When each model's last answer comes if it makes so many calls."""
+    rng = random.Random(1)  # noqa: S311 - the same plan every time
+    gate = Gate(_steady(run), 0.0)
+    lanes = [_Lane(load, left) for load, left in zip(loads, calls, strict=True)]
+    answers: list[tuple[float, int, int]] = []  # when it comes, whose, and what it was charged
+    now, turn = 0.0, 0
+    while True:
+        opens_at = float("inf")
+        blocked = 0
+        while blocked < len(lanes) and not gate.full:
+            turn = (turn + 1) % len(lanes)
+            lane = lanes[turn]
+            if not lane.left or lane.gate.full:
+                blocked += 1
+                continue
+            opens = max(lane.gate.opens_at(), gate.opens_at())
+            if opens > now:
+                opens_at = min(opens_at, opens)
+                blocked += 1
+                continue
+            charged = lane.charge
+            lane.gate.enter(charged, now)
+            gate.enter(charged, now)
+            lane.left -= 1
+            blocked = 0
+            heapq.heappush(answers, (now + rng.choice(lane.load.latencies_s), turn, charged))
+        now = min(opens_at, answers[0][0]) if answers else opens_at
+        if now == float("inf"):
+            return [lane.finished_s for lane in lanes]
+        while answers and answers[0][0] <= now:
+            ended_s, number, charged = heapq.heappop(answers)
+            lane = lanes[number]
+            actual = lane.answered(ended_s)
+            lane.gate.leave(estimated_tokens=charged, actual_tokens=actual)
+            gate.leave(estimated_tokens=charged, actual_tokens=actual)
+
+
+class _Lane:
+    """One model on its way through its gate."""
+
+    __slots__ = ("expected", "finished_s", "gate", "left", "load")
+
+    def __init__(self, load: Load, left: int) -> None:
+        self.load = load
+        self.left = left
+        self.gate = Gate(_steady(load.quota), 0.0)
+        self.expected = float(FIRST_EXPECTED_COMPLETION)
+        self.finished_s = 0.0
+
+    @property
+    def charge(self) -> int:
+        """What the next call is charged before its tokens are known; as `worker` does."""
+        return round(self.load.estimated_tokens) + int(self.expected)
+
+    def answered(self, now: float) -> int:
+        """An answer came; returns its tokens."""
+        self.finished_s = now
+        self.expected += SMOOTHING * (self.load.completion_tokens - self.expected)
+        return round(self.load.prompt_tokens + self.load.completion_tokens)
+
+
+def _steady(quota: Quota) -> Quota:
+    """The quota without what only refusals would set in motion."""
+    return Quota(quota.concurrency, quota.qps, quota.rpm, quota.tpm, adaptive=False)
+
+
+def _limit_times(
+    model: str | None, quota: Quota, loads: Sequence[Load], beside: Quota | None = None
+) -> list[LimitTime]:
+    """How long each limit of a quota takes alone; a model's concurrency counts where it is the lower one."""
+    calls = sum(load.calls for load in loads)
+    times = []
+    if beside is None or quota.concurrency < beside.concurrency:
+        busy_s = sum(load.busy_s for load in loads)
+        time_s = busy_s / min(quota.concurrency, max(1, calls))
+        times.append(LimitTime(model, "concurrency", quota.concurrency, time_s))
+    tokens = sum(load.tokens for load in loads)
+    for name, value, units, window_s in (
+        ("qps", quota.qps, calls, 1.0),
+        ("rpm", quota.rpm, calls, MINUTE_S),
+        ("tpm", quota.tpm, tokens, MINUTE_S),
+    ):
+        if value is not None:
+            times.append(LimitTime(model, name, value, units / (value * SHARE) * window_s))
+    return times
+
+
+__all__ = ["Times", "Load", "forecast"]
