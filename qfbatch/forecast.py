@@ -200,4 +200,4 @@ def _limit_times(
     return times
 
 
-__all__ = ["Times", "Load", "forecast"]
+__all__ = ["Load", "Times", "forecast"]
