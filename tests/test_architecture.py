@@ -29,6 +29,8 @@ FLOORS: dict[int, tuple[str, ...]] = {
     1: (
         "breaker",
         "budget",
+        "compared",
+        "comparison",
         "distributions",
         "figures",
         "fingerprint",
@@ -84,6 +86,7 @@ THIRD_PARTY: dict[str, tuple[str, ...]] = {
     "polars": (
         "checkpoint.results",  # opens a run's parts and journals as one lazy frame
         "cli.export",  # streams that frame into a file
+        "comparison",  # joins two frames
         "distributions",
         "planning",  # what the rows already answered tell of the others
         "rehoming",  # a run's answers, looked up by what was asked

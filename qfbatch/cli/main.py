@@ -29,6 +29,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "plan": ("qfbatch.cli.plan", "Show what a run would do, cost and take; no call is made."),
     "check": ("qfbatch.cli.check", "Validate job and input, then ask each model once."),
     "report": ("qfbatch.cli.report", "Token costs and quality of one or more runs."),
+    "compare": ("qfbatch.cli.compare", "What changed between two runs, or two models of one."),
     "export": ("qfbatch.cli.export", "A run's results as one file."),
     "serve": ("qfbatch.cli.serve", "A local server that speaks the same protocol."),
     "init": ("qfbatch.cli.init", "Write a commented job file to start from."),

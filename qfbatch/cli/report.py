@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import shutil
-import sys
 from collections.abc import Sequence
 
 import click
 
 from qfbatch.checkpoint.files import replace_file
 from qfbatch.checkpoint.results import scan_results
+from qfbatch.cli.output import emit, wants_color
 from qfbatch.cli.target import Run, open_run
 from qfbatch.errors import StorageError
 from qfbatch.render import csv_text, json_text, markdown, table
@@ -48,7 +48,7 @@ def print_report(runs: Sequence[Run], *, by: Sequence[str] = (), form: str = "ta
     sections = [_section(run, by) for run in runs]
     for run, part in zip(runs, sections, strict=True):
         _keep(run, part)
-    _emit(_rendered(sections, form))
+    emit(_rendered(sections, form))
 
 
 def _section(run: Run, by: Sequence[str]) -> Section:
@@ -73,13 +73,4 @@ def _rendered(sections: Sequence[Section], form: str) -> str:
         return csv_text.render(sections)
     if form == "markdown":
         return markdown.render(sections)
-    return table.render(sections, width=shutil.get_terminal_size().columns, color=_wants_color())
-
-
-def _wants_color() -> bool:
-    return sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
-
-
-def _emit(text: str) -> None:
-    """To a terminal as it wants it; to a file or a pipe always UTF-8, whatever the locale says."""
-    click.echo(text if sys.stdout.isatty() else text.encode(), nl=False)
+    return table.render(sections, width=shutil.get_terminal_size().columns, color=wants_color())

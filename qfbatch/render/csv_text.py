@@ -40,9 +40,9 @@ def render(sections: Sequence[Section]) -> str:
                 section.name,
                 section.directory,
                 figures.model,
-                *(_cell(figures.group.get(name)) for name in by),
+                *(cell(figures.group.get(name)) for name in by),
                 "" if section.summary.by else _expected(section, figures),
-                *(_cell(line.value(figures)) for line in figure_lines),
+                *(cell(line.value(figures)) for line in figure_lines),
                 failures_text(figures.failures),
             ]
         )
@@ -57,7 +57,8 @@ def _expected(section: Section, figures: Figures) -> int:
     return sum(coverage.expected for coverage in section.coverage if coverage.model == figures.model)
 
 
-def _cell(value: Raw) -> str:
+def cell(value: Raw) -> str:
+    """A value as a spreadsheet takes it; nothing where there is none."""
     if value is None:
         return ""
     if isinstance(value, bool):

@@ -19,12 +19,12 @@ class Column(NamedTuple):
     Attributes:
         header: its heading; empty over labels.
         number: right-aligned.
-        essential: stays where the width does not do for all.
+        rank: 0 stays whatever the width; of the others the highest goes first where it does not do for all.
     """
 
     header: str
     number: bool = False
-    essential: bool = True
+    rank: int = 0
 
 
 class Block(NamedTuple):
@@ -41,6 +41,27 @@ class Block(NamedTuple):
     columns: tuple[Column, ...]
     rows: tuple[tuple[str, ...], ...]
     divisible: bool = False
+
+
+class Chapter(NamedTuple):
+    """A heading, a sentence, and tables: what the terminal and Markdown both show.
+
+    Attributes:
+        title: the heading.
+        state: what the tables cover, in a sentence or a few.
+        settled: whether nothing about that calls for attention.
+        blocks: the tables.
+    """
+
+    title: str
+    state: str
+    settled: bool
+    blocks: tuple[Block, ...]
+
+
+def chapter(section: Section) -> Chapter:
+    """A run as a chapter."""
+    return Chapter(title(section), state(section), section.complete, tuple(blocks(section)))
 
 
 def title(section: Section) -> str:
@@ -93,15 +114,15 @@ def _figures(section: Section) -> Block:
 _GROUP_COLUMNS: tuple[tuple[Column, Callable[[Figures], str]], ...] = (
     (Column("rows", number=True), lambda f: numbers.count(f.rows)),
     (Column("succeeded", number=True), lambda f: numbers.share(f.succeeded, f.rows)),
-    (Column("failed", number=True, essential=False), lambda f: numbers.count(f.failed)),
-    (Column("tokens", number=True), lambda f: numbers.count(f.tokens.total)),
-    (Column("discarded", number=True, essential=False), lambda f: numbers.count(f.tokens.discarded)),
-    (Column("cost", number=True), costs_text),
-    (Column("unsafe", number=True, essential=False), lambda f: numbers.count(f.safety.unsafe)),
-    (Column("empty", number=True, essential=False), lambda f: numbers.count(f.answers.empty)),
-    (Column("truncated", number=True, essential=False), lambda f: numbers.count(f.answers.truncated)),
-    (Column("p50", number=True), lambda f: numbers.seconds(f.latency_s.p50 if f.latency_s else None)),
-    (Column("p95", number=True), lambda f: numbers.seconds(f.latency_s.p95 if f.latency_s else None)),
+    (Column("failed", number=True, rank=6), lambda f: numbers.count(f.failed)),
+    (Column("tokens", number=True, rank=2), lambda f: numbers.count(f.tokens.total)),
+    (Column("discarded", number=True, rank=7), lambda f: numbers.count(f.tokens.discarded)),
+    (Column("cost", number=True, rank=1), costs_text),
+    (Column("unsafe", number=True, rank=5), lambda f: numbers.count(f.safety.unsafe)),
+    (Column("empty", number=True, rank=8), lambda f: numbers.count(f.answers.empty)),
+    (Column("truncated", number=True, rank=9), lambda f: numbers.count(f.answers.truncated)),
+    (Column("p50", number=True, rank=4), lambda f: numbers.seconds(f.latency_s.p50 if f.latency_s else None)),
+    (Column("p95", number=True, rank=3), lambda f: numbers.seconds(f.latency_s.p95 if f.latency_s else None)),
 )
 
 

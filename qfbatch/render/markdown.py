@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from qfbatch.render.layout import Block, Column, blocks, state, title
+from qfbatch.render.layout import Block, Chapter, Column, chapter
 from qfbatch.render.section import Section
 
 _SPECIAL = re.compile(r"([\\`*_{}\[\]<>|~#])")  # what GitHub would read as markup inside a cell
@@ -13,12 +13,17 @@ _SPECIAL = re.compile(r"([\\`*_{}\[\]<>|~#])")  # what GitHub would read as mark
 
 def render(sections: Sequence[Section]) -> str:
     """The report of these runs, in the order given."""
-    return "\n".join(line for section in sections for line in _section(section))
+    return render_chapters([chapter(section) for section in sections])
 
 
-def _section(section: Section) -> list[str]:
-    text = [f"## {_plain(title(section))}", "", _plain(state(section)), ""]
-    for block in blocks(section):
+def render_chapters(chapters: Sequence[Chapter]) -> str:
+    """Chapters below each other."""
+    return "\n".join(line for shown in chapters for line in _chapter(shown))
+
+
+def _chapter(shown: Chapter) -> list[str]:
+    text = [f"## {_plain(shown.title)}", "", _plain(shown.state), ""]
+    for block in shown.blocks:
         if block.title:
             text += [f"### {_plain(block.title)}", ""]
         text += [*_table(block), ""]

@@ -48,6 +48,14 @@ def count_and_share(part: int, whole: int) -> str:
     return f"{count(part)} ({share(part, whole)})" if part else count(part)
 
 
+def signed_share(value: float) -> str:
+    """A change as a share of what was: `+12.3 %`, `-0.4 %`, `+1,200 %`; never rounded to none."""
+    percent = 100 * value
+    if abs(percent) < 0.05:  # noqa: PLR2004 - what would read as 0.0
+        return "+<0.1 %" if percent > 0 else "-<0.1 %"
+    return f"{percent:+,.1f} %" if abs(percent) < 1000 else f"{percent:+,.0f} %"  # noqa: PLR2004 - no tenths
+
+
 def seconds(value: float | None) -> str:
     """A latency: `0.123 s`, `12.3 s`, `1,234 s`."""
     if value is None:

@@ -8,24 +8,29 @@ from collections.abc import Iterator, Sequence
 from rich import box
 from rich.cells import cell_len
 from rich.console import Console
-from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
-from qfbatch.render.layout import Block, blocks, state, title
+from qfbatch.render.layout import Block, Chapter, chapter
 from qfbatch.render.section import Section
 
 NARROWEST = 40
-_PADDING = 2  # cells that the box and the gap between columns take, per column
-_UNBOUND = 100_000  # wider than any table
-_WIDEST_MODEL = 24  # a longer model name is folded rather than given a table of its own
+_GAP = 2  # cells between two columns
+_WIDEST_HEADER = 40  # a longer model name is folded rather than given so wide a table of its own
+_WIDEST_WORD = 32  # a longer word may be broken although others could give way
+_SLIMMEST = 2  # cells a column keeps: what the widest character takes
 
 
 def render(sections: Sequence[Section], *, width: int = 80, color: bool = False) -> str:
-    """The report of these runs, in the order given.
+    """The report of these runs, in the order given; as `render_chapters`."""
+    return render_chapters([chapter(section) for section in sections], width=width, color=color)
+
+
+def render_chapters(chapters: Sequence[Chapter], *, width: int = 80, color: bool = False) -> str:
+    """Chapters below each other.
 
     Args:
-        sections: the runs.
+        chapters: what to show, in the order given.
         width: cells a line may take; at least `NARROWEST` are used.
         color: style with escape sequences; otherwise the text holds none.
     """
@@ -42,20 +47,25 @@ def render(sections: Sequence[Section], *, width: int = 80, color: bool = False)
         _environ={},  # the caller has decided; NO_COLOR, COLUMNS and the like must not decide again
     )
     with console.capture() as capture:
-        for section in sections:
-            _print_section(console, section)
+        for shown in chapters:
+            _print_chapter(console, shown)
     return "".join(line.rstrip(" ") + "\n" for line in capture.get().splitlines())
 
 
-def _print_section(console: Console, section: Section) -> None:
-    console.print(Text(title(section), style="bold", overflow="fold"))
-    console.print(Text(state(section), style="green" if section.complete else "bold yellow", overflow="fold"))
-    for block in blocks(section):
+def _print_chapter(console: Console, shown: Chapter) -> None:
+    console.print(Text(shown.title, style="bold", overflow="fold"))
+    console.print(Text(shown.state, style="green" if shown.settled else "bold yellow", overflow="fold"))
+    for block in shown.blocks:
         for piece in _pieces(block, console.width):
             console.print()
             if piece.title:
                 console.print(Text(piece.title, style="bold", overflow="fold"))
-            console.print(_fitting(piece, console))
+            places = _fitting(piece, console.width)
+            console.print(_table(piece, places, console.width))
+            left_out = [c.header for n, c in enumerate(piece.columns) if n not in places]
+            if left_out:
+                told = f"(no room for {', '.join(left_out)})"
+                console.print(Text(told, style="dim", overflow="fold"))
     console.print()
 
 
@@ -64,11 +74,11 @@ def _pieces(block: Block, width: int) -> Iterator[Block]:
     if not block.divisible:
         yield block
         return
-    widths = [_natural_width(block, place) + _PADDING for place in range(len(block.columns))]
+    widths = [_natural_width(block, place, _WIDEST_HEADER) + _GAP for place in range(len(block.columns))]
     start = 1
     while start < len(block.columns):
         end, taken = start + 1, widths[0] + widths[start]
-        while end < len(block.columns) and taken + widths[end] <= width + _PADDING:
+        while end < len(block.columns) and taken + widths[end] <= width + _GAP:
             taken += widths[end]
             end += 1
         yield Block(
@@ -79,27 +89,59 @@ def _pieces(block: Block, width: int) -> Iterator[Block]:
         start = end
 
 
-def _natural_width(block: Block, place: int) -> int:
+def _fitting(block: Block, width: int) -> list[int]:
+    """Which columns are shown: all, or without the least important ones that the width does not do for."""
+    places = list(range(len(block.columns)))
+    needed = [_needed_width(block, place) for place in places]
+    for place in sorted(places, key=lambda place: -block.columns[place].rank):
+        if not block.columns[place].rank or _total(needed[kept] for kept in places) <= width:
+            break
+        places.remove(place)
+    return places
+
+
+def _widths(block: Block, places: Sequence[int], width: int) -> list[int]:
+    """Cells of each column: what it would like, the widest giving way first, and words last of all."""
+    widths = [_natural_width(block, place) for place in places]
+    floors = [min(_needed_width(block, place), _WIDEST_WORD) for place in places]
+    while _total(widths) > width:
+        yielding = [n for n, taken in enumerate(widths) if taken > floors[n]]
+        candidates = yielding or [n for n, taken in enumerate(widths) if taken > _SLIMMEST]
+        if not candidates:
+            break
+        widest = max(candidates, key=widths.__getitem__)
+        widths[widest] -= 1
+    return widths
+
+
+def _total(widths: Iterator[int] | Sequence[int]) -> int:
+    taken = list(widths)
+    return sum(taken) + _GAP * (len(taken) - 1)
+
+
+def _natural_width(block: Block, place: int, widest_header: int = 1 << 20) -> int:
+    """Cells of a column in which nothing is folded, its heading beyond `widest_header` excepted."""
     cells = max((cell_len(row[place]) for row in block.rows), default=0)
-    return max(cells, min(cell_len(block.columns[place].header), _WIDEST_MODEL))
+    return max(cells, min(cell_len(block.columns[place].header), widest_header), 1)
 
 
-def _fitting(block: Block, console: Console) -> Table:
-    """The block with all columns, or only the essential ones where all do not fit."""
-    whole = _table(block, range(len(block.columns)))
-    unbound = console.options.update(max_width=_UNBOUND)
-    if Measurement.get(console, unbound, whole).maximum <= console.width:
-        return whole
-    return _table(block, [place for place, column in enumerate(block.columns) if column.essential])
+def _needed_width(block: Block, place: int) -> int:
+    """Cells of a column in which no word is broken; of a number nothing."""
+    if block.columns[place].number:
+        return _natural_width(block, place, _WIDEST_WORD)
+    texts = [block.columns[place].header, *(row[place] for row in block.rows)]
+    return max((cell_len(word) for text in texts for word in text.split()), default=1)
 
 
-def _table(block: Block, places: Sequence[int]) -> Table:
+def _table(block: Block, places: Sequence[int], width: int) -> Table:
     table = Table(
         box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False, header_style="bold"
     )
-    for place in places:
+    for place, cells in zip(places, _widths(block, places, width), strict=True):
         column = block.columns[place]
-        table.add_column(Text(column.header), justify="right" if column.number else "left", overflow="fold")
+        table.add_column(
+            Text(column.header), justify="right" if column.number else "left", overflow="fold", width=cells
+        )
     for row in block.rows:
         table.add_row(*(Text(row[place]) for place in places))
     return table

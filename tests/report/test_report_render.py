@@ -230,3 +230,15 @@ def test_a_model_the_job_no_longer_names_is_shown() -> None:
 def test_numbers_read_as_agreed(actual: str, expected: str) -> None:
     """Each kind of figure at its edges."""
     assert expected == actual
+
+
+def test_a_narrow_table_breaks_no_name() -> None:
+    """Columns go before a model's name is cut in two, and which went is said."""
+    models = ("SmolLM2-135M-Instruct", "pythia-6.9b-deduped-v1")
+    rows = [succeeded(n, model, columns={"topic": "photosynthesis"}) for n in range(2) for model in models]
+    rows += [failed(2, model, error_message="one rather long explanation " * 5) for model in models]
+    text = table.render([a_section(rows, rows=3, by=["topic"], models=models)], width=80)
+    # In the heading, for either topic, and with its failures.
+    for model in models:
+        assert 4 == sum(model in line for line in text.split("\n"))
+    assert "(no room for failed, discarded, unsafe, empty, truncated, " in text
