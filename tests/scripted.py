@@ -32,7 +32,8 @@ class ScriptedServer:
     """A scripted server process.
 
     Args:
-        keys: access and secret key to demand; None accepts any credentials.
+        keys: access and secret key to demand; None accepts any credentials, unless `bearer` is given.
+        bearer: keys to demand in `Authorization: Bearer …`; any of them is good.
         ledger: file that completed answers are appended to.
         options: further options of `qfbatch serve`.
     """
@@ -41,12 +42,15 @@ class ScriptedServer:
         self,
         *,
         keys: tuple[str, str] | None = None,
+        bearer: tuple[str, ...] = (),
         ledger: Path | None = None,
         options: tuple[str, ...] = (),
     ) -> None:
         environment = dict(os.environ)
-        for name in ("QFBATCH_SERVE_ACCESS_KEY", "QFBATCH_SERVE_SECRET_KEY"):
+        for name in ("QFBATCH_SERVE_ACCESS_KEY", "QFBATCH_SERVE_SECRET_KEY", "QFBATCH_SERVE_BEARER_KEYS"):
             environment.pop(name, None)
+        if bearer:
+            environment["QFBATCH_SERVE_BEARER_KEYS"] = ",".join(bearer)
         if keys is not None:
             environment["QFBATCH_SERVE_ACCESS_KEY"], environment["QFBATCH_SERVE_SECRET_KEY"] = keys
         if ledger is not None:
@@ -75,13 +79,24 @@ class ScriptedServer:
     def ask(
         self, endpoint: str, body: Mapping[str, Any] | bytes, *, query: str = "", **headers: str
     ) -> tuple[int, dict[str, str], bytes]:
-        """One call: status, headers with lower-case names, body.
+        """One V1 call: status, headers with lower-case names, body.
 
         Raises:
             OSError, http.client.HTTPException: the server broke the connection.
         """
         data = body if isinstance(body, bytes) else json.dumps(body).encode()
         return fetch(self.url(endpoint) + query, data, headers)
+
+    def post(
+        self, path: str, body: Mapping[str, Any] | bytes, **headers: str
+    ) -> tuple[int, dict[str, str], bytes]:
+        """One call to any path, such as `/v2/completions`: status, headers with lower-case names, body.
+
+        Raises:
+            OSError, http.client.HTTPException: the server broke the connection.
+        """
+        data = body if isinstance(body, bytes) else json.dumps(body).encode()
+        return fetch(self.base_url + path, data, headers)
 
     def calls(self, endpoint: str) -> dict[str, tuple[int, int]]:
         """Per prompt: calls received and answers completed, that is, paid."""

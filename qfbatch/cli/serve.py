@@ -1,4 +1,4 @@
-"""`qfbatch serve`: a local server that speaks the service's protocol."""
+"""`qfbatch serve`: a local server that speaks the service's protocols, V1 and OpenAI-compatible."""
 
 from __future__ import annotations
 
@@ -18,7 +18,17 @@ from qfbatch.server import weights
 _DEFAULT_PORT = 8600
 
 
-@click.command(help="Serve completions on this machine: a real small model, or scripted faults for tests.")
+_HELP = """Serve completions on this machine: a real small model, or scripted faults for tests.
+
+Speaks Qianfan V1 at its own paths and the OpenAI-compatible protocol (Qianfan V2) under /v1 and /v2:
+completions, chat/completions, models.
+
+Accepts any credentials, unless the environment names keys to demand: QFBATCH_SERVE_ACCESS_KEY
+with QFBATCH_SERVE_SECRET_KEY (V1), QFBATCH_SERVE_BEARER_KEYS (Bearer keys, separated by commas).
+"""
+
+
+@click.command(help=_HELP)
 @click.option(
     "--engine",
     type=click.Choice(["model", "scripted"]),
@@ -35,10 +45,14 @@ _DEFAULT_PORT = 8600
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="A GGUF file instead of the default model.",
 )
-@click.option("--endpoint", help="The name of --model in URLs; the file's stem by default.")
+@click.option("--endpoint", help="The name --model is served under; the file's stem by default.")
 @click.option("--fetch-model", is_flag=True, help="Fetch the default model if it is missing, then exit.")
 @click.option(
-    "--max-tokens", type=click.IntRange(1), default=96, show_default=True, help="Cap on an answer's tokens."
+    "--max-tokens",
+    type=click.IntRange(1),
+    default=96,
+    show_default=True,
+    help="Cap on an answer's tokens where the request has none (V1 never has).",
 )
 @click.option("--slots", type=click.IntRange(1, 256), default=16, show_default=True, help="Answers at once.")
 @click.option(

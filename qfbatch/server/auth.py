@@ -1,4 +1,4 @@
-"""Who may call: OAuth tokens and request signatures, verified where keys are configured.
+"""Who may call: OAuth tokens, request signatures and bearer keys, verified where keys are configured.
 
 Without keys any credentials are good, also none; only a token that this server itself has revoked or let
 expire is refused then.
@@ -18,12 +18,14 @@ from starlette.responses import JSONResponse, Response
 from starlette.types import Scope
 
 from qfbatch.errors import UsageError
-from qfbatch.server.protocol import error_payload
+from qfbatch.server.engine import Refusal
 from qfbatch.service import signing
 
 TOKEN_SECONDS = 2_592_000  # 30 days, as the service has it
 ACCESS_KEY_VARIABLE = "QFBATCH_SERVE_ACCESS_KEY"
 SECRET_KEY_VARIABLE = "QFBATCH_SERVE_SECRET_KEY"  # noqa: S105 - the name of a variable, not a secret
+BEARER_KEYS_VARIABLE = "QFBATCH_SERVE_BEARER_KEYS"
+_BEARER = "bearer "
 _SIGNATURE_STATUS = {
     signing.Refusal.MALFORMED: 400,
     signing.Refusal.UNKNOWN_KEY: 403,
@@ -34,39 +36,33 @@ _SIGNATURE_STATUS = {
 
 @dataclass(frozen=True, slots=True)
 class Keys:
-    """The one key pair the server accepts, for OAuth and for signatures; not part of a repr."""
+    """The keys the server accepts; not part of a repr.
 
-    access_key: str = field(repr=False)
-    secret_key: str = field(repr=False)
+    Attributes:
+        access_key, secret_key: the pair for OAuth and for signatures; empty where there is none.
+        bearer: each good by itself, in `Authorization: Bearer …`.
+    """
+
+    access_key: str = field(default="", repr=False)
+    secret_key: str = field(default="", repr=False)
+    bearer: tuple[str, ...] = field(default=(), repr=False)
 
 
 def keys_from(environment: Mapping[str, str]) -> Keys | None:
     """The keys the server is to demand; None where the environment names none.
 
     Raises:
-        UsageError: only one of the two is set.
+        UsageError: only one of the pair is set.
     """
     access_key = environment.get(ACCESS_KEY_VARIABLE, "")
     secret_key = environment.get(SECRET_KEY_VARIABLE, "")
+    bearer = tuple(key.strip() for key in environment.get(BEARER_KEYS_VARIABLE, "").split(",") if key.strip())
     if bool(access_key) != bool(secret_key):
         raise UsageError(
             f"only one of {ACCESS_KEY_VARIABLE} and {SECRET_KEY_VARIABLE} is set",
             hint="Set both to demand credentials, or neither to accept any.",
         )
-    return Keys(access_key, secret_key) if access_key else None
-
-
-@dataclass(frozen=True, slots=True)
-class Refused:
-    """A call that is not let in.
-
-    Attributes:
-        status: HTTP status; the service answers bad tokens with 200, bad signatures with 4xx.
-        payload: the body.
-    """
-
-    status: int
-    payload: dict[str, Any]
+    return Keys(access_key, secret_key, bearer) if access_key or bearer else None
 
 
 class Gate:
@@ -86,52 +82,71 @@ class Gate:
         self._token_seconds = token_seconds
         self._expiry: dict[str, float] = {}  # of every token issued; revoked ones have expired at 0
 
-    def check(self, scope: Scope, token: str) -> Refused | None:
-        """Why a call is not let in; None where it is.
+    def check(self, scope: Scope, token: str) -> None:
+        """Check a V1 request.
 
         Args:
             scope: the ASGI request.
             token: its `access_token`, or empty.
+
+        Raises:
+            Refusal: 110, 111 for the token; 100 or the gateway's own words for a signature; 14 for a key.
         """
         if token:
             expiry = self._expiry.get(token)
-            if expiry is None:
-                return None if self._keys is None else Refused(200, error_payload(110))
-            if expiry == 0:
-                return Refused(200, error_payload(110))
-            return None if self._clock() < expiry else Refused(200, error_payload(111))
-        return None if self._keys is None else self._check_signature(scope, self._keys)
+            if (expiry is None and self._keys is not None) or expiry == 0:
+                raise Refusal(110)
+            if expiry is not None and self._clock() >= expiry:
+                raise Refusal(111)
+        elif self._keys is not None:
+            authorization = _header(scope, b"authorization")
+            if authorization.lower().startswith(_BEARER):
+                self.check_bearer(scope)
+            else:
+                self._check_signature(scope, authorization, self._keys)
 
-    def _check_signature(self, scope: Scope, keys: Keys) -> Refused | None:
-        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
-        authorization = headers.get("authorization", "")
+    def check_bearer(self, scope: Scope) -> str:
+        """Check a request that brings a key in `Authorization: Bearer …`; returns the key, empty for none.
+
+        Raises:
+            Refusal: 14, no key or none of those that are good.
+        """
+        authorization = _header(scope, b"authorization")
+        given = authorization[len(_BEARER) :].strip() if authorization.lower().startswith(_BEARER) else ""
+        if self._keys is not None:
+            same = [secrets.compare_digest(given.encode(), key.encode()) for key in self._keys.bearer]
+            if not any(same):  # all were compared: the time tells nothing
+                raise Refusal(14)
+        return given
+
+    def _check_signature(self, scope: Scope, authorization: str, keys: Keys) -> None:
         if not authorization:
-            return Refused(200, error_payload(100, "Invalid parameter: no access_token and no signature"))
+            raise Refusal(100, "Invalid parameter: no access_token and no signature")
+        if not keys.access_key:
+            raise Refusal(14)  # an empty pair must not verify what was signed with an empty secret
         refusal = signing.verify(
             authorization=authorization,
             method=scope["method"],
             path=scope["path"],
             query=parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True),
-            headers=headers,
+            headers={name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]},
             access_key=keys.access_key,
             secret_key=keys.secret_key,
             now=datetime.fromtimestamp(self._clock(), UTC),
         )
-        if refusal is None:
-            return None
-        return Refused(
-            _SIGNATURE_STATUS[refusal],
-            {
+        if refusal is not None:
+            said = {
                 "code": refusal.value,
                 "message": f"IAM certification failed: {refusal.value}",
                 "requestId": secrets.token_hex(8),
-            },
-        )
+            }
+            raise Refusal(14, gateway=(_SIGNATURE_STATUS[refusal], said))
 
     def issue(self, client_id: str, client_secret: str) -> dict[str, Any]:
         """A new token, or why there is none (`error`, `error_description`)."""
         if self._keys is not None:
-            if not secrets.compare_digest(client_id.encode(), self._keys.access_key.encode()):
+            known = secrets.compare_digest(client_id.encode(), self._keys.access_key.encode())
+            if not known or not self._keys.access_key:
                 return {"error": "invalid_client", "error_description": "unknown client id"}
             if not secrets.compare_digest(client_secret.encode(), self._keys.secret_key.encode()):
                 return {"error": "invalid_client", "error_description": "Client authentication failed"}
@@ -182,12 +197,21 @@ class Gate:
         return JSONResponse(answer, status, {"cache-control": "no-store"})
 
 
+def _header(scope: Scope, name: bytes) -> str:
+    """A request header, or empty."""
+    for given, value in scope["headers"]:
+        if given == name:
+            text: str = value.decode("latin-1")
+            return text
+    return ""
+
+
 __all__ = [
     "ACCESS_KEY_VARIABLE",
+    "BEARER_KEYS_VARIABLE",
     "SECRET_KEY_VARIABLE",
     "TOKEN_SECONDS",
     "Gate",
     "Keys",
-    "Refused",
     "keys_from",
 ]

@@ -24,7 +24,7 @@ import msgspec
 import xllamacpp
 
 from qfbatch.errors import UsageError
-from qfbatch.server.engine import Call, EngineRefusal, Finish, Piece, Sampling
+from qfbatch.server.engine import Call, Finish, Message, Piece, Refusal
 
 TEMPERATURE = 0.2  # where none is asked for: a model this small loses the thread at the customary 0.8
 _TOO_LONG = "exceed_context_size_error"
@@ -39,7 +39,7 @@ class LlamaSettings:
     Attributes:
         model: a GGUF file.
         endpoint: the one name it answers under.
-        max_tokens: cap on the tokens of an answer; the protocol has none of its own.
+        max_tokens: tokens of an answer at most, where the request does not say how many; V1 never does.
         slots: answers generated at once.
         context: tokens of prompt and answer, each slot.
         waiting: calls that may wait for a slot; one more is refused as high load.
@@ -83,19 +83,24 @@ class LlamaEngine:
         """The model's answer, piece by piece; leaving early frees the slot.
 
         Raises:
-            EngineRefusal: 336100 where too many wait, 336103 for a prompt beyond the context, 336000.
+            Refusal: 336100 where too many wait, 336103 for a prompt beyond the context, 336003 for what this
+                model cannot do, 336000.
         """
+        if call.suffix:
+            raise Refusal(336003, "suffix is not supported by this model")
+        if call.chat and not self._chats:
+            raise Refusal(336003, "this model has no chat template: ask it for text completions")
         if self._calls >= self._settings.slots + self._settings.waiting:
-            raise EngineRefusal(336100)
+            raise Refusal(336100)
         loop = asyncio.get_running_loop()
-        heard: asyncio.Queue[Piece | EngineRefusal] = asyncio.Queue()
+        heard: asyncio.Queue[Piece | Refusal] = asyncio.Queue()
         listener = _Listener(lambda said: loop.call_soon_threadsafe(heard.put_nowait, said), self._closing)
         self._calls += 1
         speaking = self._threads.submit(self._speak, self._request(call), listener)
         try:
             while True:
                 said = await heard.get()
-                if isinstance(said, EngineRefusal):
+                if isinstance(said, Refusal):
                     raise said
                 yield said
                 if said.finish is not None:
@@ -109,24 +114,32 @@ class LlamaEngine:
         """The call as llama.cpp's server wants it."""
         sampling = call.sampling
         asked: dict[str, Any] = {
-            "max_tokens": self._settings.max_tokens,
+            "max_tokens": sampling.max_tokens or self._settings.max_tokens,
             "stream": True,
             "stream_options": {"include_usage": True},
             "timings_per_token": True,
-            "seed": seed_of(call.prompt, sampling),
+            "seed": seed_of(call),
             "temperature": TEMPERATURE if sampling.temperature is None else sampling.temperature,
             "top_p": sampling.top_p,
             "top_k": sampling.top_k,
             "repeat_penalty": sampling.penalty_score,
+            "presence_penalty": sampling.presence_penalty,
+            "frequency_penalty": sampling.frequency_penalty,
             "stop": list(sampling.stop) or None,
         }
         if self._chats:
-            system = self._settings.system
-            messages = [] if system is None else [{"role": "system", "content": system}]
-            asked["messages"] = [*messages, {"role": "user", "content": call.prompt}]
+            asked["messages"] = msgspec.to_builtins(self._conversation(call))
         else:
             asked["prompt"] = call.prompt
         return {name: value for name, value in asked.items() if value is not None}
+
+    def _conversation(self, call: Call) -> list[Message]:
+        """The messages for the chat template: a bare prompt is the user's; the system message may be ours."""
+        messages = [*call.earlier, Message("user", call.prompt)]
+        system = self._settings.system
+        if system is not None and messages[0].role != "system":
+            messages.insert(0, Message("system", system))
+        return messages
 
     def _speak(self, request: dict[str, Any], listener: _Listener) -> None:
         """One generation, in a caller thread of its own."""
@@ -137,7 +150,7 @@ class LlamaEngine:
             handle = self._server.handle_chat_completions if self._chats else self._server.handle_completions
             handle(request, listener)
         except Exception as error:  # noqa: BLE001 - a foreign engine: whatever it raises is its failure
-            listener.refuse(EngineRefusal(336000, f"Internal error: {error}"))
+            listener.refuse(Refusal(336000, f"Internal error: {error}"))
         listener.end()
 
     def close(self) -> None:
@@ -155,7 +168,7 @@ class _Listener:
         closing: set once the engine is about to go.
     """
 
-    def __init__(self, tell: Callable[[Piece | EngineRefusal], object], closing: threading.Event) -> None:
+    def __init__(self, tell: Callable[[Piece | Refusal], object], closing: threading.Event) -> None:
         self.cancelled = threading.Event()
         self._tell = tell
         self._closing = closing
@@ -170,14 +183,14 @@ class _Listener:
             for part in said if isinstance(said, list) else [said]:
                 self._hear(part)
         except Exception as error:  # noqa: BLE001 - raised into the library it would be lost
-            self.refuse(EngineRefusal(336000, f"Internal error: {error!r}"))
+            self.refuse(Refusal(336000, f"Internal error: {error!r}"))
         return self._over or self.cancelled.is_set() or self._closing.is_set()
 
     def _hear(self, said: dict[str, Any]) -> None:
         if "error" in said:
             error = said["error"]
             code = 336103 if error.get("type") == _TOO_LONG else 336000
-            self.refuse(EngineRefusal(code, str(error.get("message", ""))))
+            self.refuse(Refusal(code, str(error.get("message", ""))))
             return
         text = ""
         for choice in said.get("choices", ()):
@@ -201,7 +214,7 @@ class _Listener:
         self._over = True
         self._tell(Piece("", self._prompt_tokens, self._completion_tokens, Finish(reason)))
 
-    def refuse(self, refusal: EngineRefusal) -> None:
+    def refuse(self, refusal: Refusal) -> None:
         """End with an error, once."""
         if not self._over:
             self._over = True
@@ -210,14 +223,14 @@ class _Listener:
     def end(self) -> None:
         """The generation has returned: it must have said how it ended."""
         if not self._over and not self.cancelled.is_set():
-            self.refuse(EngineRefusal(336100 if self._closing.is_set() else 336000))
+            self.refuse(Refusal(336100 if self._closing.is_set() else 336000))
 
 
-def seed_of(prompt: str, sampling: Sampling) -> int:
+def seed_of(call: Call) -> int:
     """The seed asked for, else one that depends on the request alone: the same request, the same answer."""
-    if sampling.seed is not None:
-        return sampling.seed
-    asked = msgspec.json.encode((prompt, sampling))
+    if call.sampling.seed is not None:
+        return call.sampling.seed
+    asked = msgspec.json.encode((*call.earlier, call.prompt, call.sampling))
     return int.from_bytes(hashlib.blake2b(asked, digest_size=4).digest(), "big") % (2**32 - 1)
 
 

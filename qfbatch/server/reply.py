@@ -1,4 +1,4 @@
-"""Reading a request's body and writing an answer: ASGI, JSON and events, no dialect."""
+"""Reading a request's body and writing an answer: ASGI, JSON and events, whatever the dialect."""
 
 from __future__ import annotations
 
@@ -7,13 +7,26 @@ from typing import Any
 import msgspec
 from starlette.types import Receive, Scope, Send
 
+from qfbatch.server.dialect import Dialect
+from qfbatch.server.engine import Refusal
+
 BODY_LIMIT = 16 * 1024 * 1024  # bytes of a request body
 _DISCARD_LIMIT = 256 * 1024 * 1024  # beyond the body limit so much is read and dropped, so the answer arrives
 JSON = (b"content-type", b"application/json")
 EVENTS = (b"content-type", b"text/event-stream")
 CLOSE = (b"connection", b"close")
+ALLOW_POST = (b"allow", b"POST")
 
 encode = msgspec.json.Encoder().encode
+
+
+def event_of(payload: Any) -> bytes:
+    """One event of a stream, exactly as `data: {json}` and an empty line.
+
+    Args:
+        payload: a JSON value.
+    """
+    return b"data: %b\n\n" % encode(payload)
 
 
 class HungUp(Exception):  # noqa: N818 - reads as the event it reports
@@ -64,18 +77,22 @@ class Reply:
     Args:
         scope: the ASGI request.
         send: where to.
+        dialect: whose words errors are said in.
 
     Attributes:
         headers: sent along with whatever is answered.
+        response_id: the answer's id, once there is one.
         started: something has been sent.
         intact: a whole answer has been sent.
     """
 
-    __slots__ = ("headers", "intact", "scope", "send", "started")
+    __slots__ = ("dialect", "headers", "intact", "response_id", "scope", "send", "started")
 
-    def __init__(self, scope: Scope, send: Send) -> None:
+    def __init__(self, scope: Scope, send: Send, dialect: Dialect) -> None:
         self.scope = scope
         self.send = send
+        self.dialect = dialect
+        self.response_id = ""
         self.headers: list[tuple[bytes, bytes]] = []
         self.started = False
         self.intact = False
@@ -113,20 +130,35 @@ class Reply:
         await self.write(body, more=False)
         self.intact = True
 
-    async def event(self, payload: Any, *, last: bool) -> None:
-        """Send the next event of a stream, exactly as `data: {json}` and an empty line.
+    async def events(self, events: bytes, *, last: bool) -> None:
+        """Send the next events of a stream.
 
         Args:
-            payload: a JSON value.
-            last: ends the stream.
+            events: whole ones.
+            last: they end the stream.
         """
         if not self.started:
             await self.start(200, EVENTS, None)
-        await self.write(b"data: %b\n\n" % encode(payload), more=not last)
+        await self.write(events, more=not last)
         self.intact = last
+
+    async def refuse(self, refusal: Refusal, *, status: int | None = None) -> None:
+        """Answer with an error: plain JSON, or the last event of a stream that has begun.
+
+        Args:
+            refusal: the error.
+            status: HTTP status, where it is not the dialect's own.
+        """
+        usual, payload = self.dialect.failure(refusal, self.response_id)
+        if self.started:
+            await self.events(event_of(payload), last=True)
+        else:
+            await self.json(payload, status=usual if status is None else status)
+        self.intact = False
 
 
 __all__ = [
+    "ALLOW_POST",
     "BODY_LIMIT",
     "CLOSE",
     "EVENTS",
@@ -135,6 +167,7 @@ __all__ = [
     "HungUp",
     "Reply",
     "encode",
+    "event_of",
     "read_body",
     "until_hang_up",
 ]

@@ -11,8 +11,8 @@ from starlette.types import ASGIApp
 
 from qfbatch.server.app import build_app
 from qfbatch.server.auth import Gate, keys_from
-from qfbatch.server.completions import CompletionsRoute, Misbehaviour
 from qfbatch.server.engine import Engine
+from qfbatch.server.exchange import Misbehaviour
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +58,8 @@ def assemble(
         misbehaviour: faults on request.
         extra: routes beside the service's own.
     """
-    completions = CompletionsRoute(engine, gate, misbehaviour=misbehaviour, clock=time.time)
-    return Served(build_app(engine, gate, completions, extra=extra), engine.endpoints, engine.close)
+    app = build_app(engine, gate, misbehaviour=misbehaviour, extra=extra, clock=time.time)
+    return Served(app, engine.endpoints, engine.close)
 
 
 __all__ = ["Served", "assemble", "open_service"]

@@ -8,6 +8,7 @@ import pytest
 from scripted import ScriptedServer
 
 KEYS = ("test-access-key", "test-secret-key")
+BEARER = ("bce-v3/ALTAK-test/one", "sk-test-two")
 
 
 @pytest.fixture(scope="session")
@@ -19,6 +20,6 @@ def server() -> Iterator[ScriptedServer]:
 
 @pytest.fixture(scope="session")
 def keyed() -> Iterator[ScriptedServer]:
-    """A scripted server that demands `KEYS`."""
-    with ScriptedServer(keys=KEYS) as running:
+    """A scripted server that demands `KEYS` or one of `BEARER`."""
+    with ScriptedServer(keys=KEYS, bearer=BEARER) as running:
         yield running

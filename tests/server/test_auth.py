@@ -11,6 +11,7 @@ from scripted import COMPLETIONS, ScriptedServer, fetch
 
 from qfbatch.errors import UsageError
 from qfbatch.server.auth import Gate, Keys, keys_from
+from qfbatch.server.engine import Refusal
 from qfbatch.service.signing import sign, timestamp_text
 from server.conftest import KEYS
 
@@ -91,11 +92,11 @@ def test_tokens_expire_by_the_clock() -> None:
     now = [1000.0]
     gate = Gate(Keys(*KEYS), clock=lambda: now[0], token_seconds=60)
     token = gate.issue(*KEYS)["access_token"]
-    assert gate.check({}, token) is None
+    gate.check({}, token)
     now[0] += 60
-    refused = gate.check({}, token)
-    assert refused is not None
-    assert (refused.status, refused.payload["error_code"]) == (200, 111)
+    with pytest.raises(Refusal) as caught:
+        gate.check({}, token)
+    assert caught.value.code == 111
 
 
 @pytest.mark.parametrize("code", [110, 111])
@@ -142,10 +143,60 @@ def test_without_keys_everyone_is_let_in(server: ScriptedServer) -> None:
     assert code_of(server.ask("echo", {"prompt": "x"}, Authorization="bce-auth-v1/x")) == 0
 
 
+def bearer_scope(key: str | None) -> dict[str, Any]:
+    """An ASGI request with a bearer key, or without credentials."""
+    headers = [] if key is None else [(b"authorization", f"Bearer {key}".encode())]
+    return {
+        "type": "http",
+        "method": "POST",
+        "path": "/v2/completions",
+        "query_string": b"",
+        "headers": headers,
+    }
+
+
+def test_bearer_keys() -> None:
+    """Any one of the keys lets in, by either protocol; another, none, and the key pair's secret do not."""
+    gate = Gate(Keys(*KEYS, bearer=("one", "two")), clock=lambda: 0.0)
+    assert [gate.check_bearer(bearer_scope(key)) for key in ("one", "two")] == ["one", "two"]
+    gate.check(bearer_scope("two"), "")
+    for key in ("three", "", "on", "oneone", KEYS[1], None):
+        with pytest.raises(Refusal) as caught:
+            gate.check_bearer(bearer_scope(key))
+        assert caught.value.code == 14
+
+
+def test_any_key_closes_both_protocols() -> None:
+    """Keys for one protocol leave the other open to nobody, nor to the signature of an empty pair."""
+    only_bearer = Gate(Keys(bearer=("one",)), clock=lambda: 0.0)
+    assert only_bearer.issue("", "")["error"] == "invalid_client"
+    signed = bearer_scope(None)
+    moment = datetime.fromtimestamp(0, UTC)
+    headers = {"host": "x", "x-bce-date": timestamp_text(moment)}
+    authorization = sign(
+        method="POST", path=signed["path"], headers=headers, access_key="", secret_key="", timestamp=moment
+    )
+    headers["authorization"] = authorization
+    signed["headers"] = [(name.encode(), value.encode()) for name, value in headers.items()]
+    for scope in (signed, bearer_scope(None)):
+        with pytest.raises(Refusal):
+            only_bearer.check(scope, "")
+    only_pair = Gate(Keys(*KEYS), clock=lambda: 0.0)
+    for key in ("", KEYS[0], None):
+        with pytest.raises(Refusal):
+            only_pair.check_bearer(bearer_scope(key))
+
+
 def test_keys_come_in_pairs_and_are_not_shown() -> None:
-    """One key without the other is a mistake to be told; neither is ever part of a repr."""
-    environment = {"QFBATCH_SERVE_ACCESS_KEY": "key-text", "QFBATCH_SERVE_SECRET_KEY": "secret-text"}
+    """One key of the pair without the other is a mistake to be told; no key is ever part of a repr."""
+    environment = {
+        "QFBATCH_SERVE_ACCESS_KEY": "key-text",
+        "QFBATCH_SERVE_SECRET_KEY": "secret-text",
+        "QFBATCH_SERVE_BEARER_KEYS": "one-text, two-text,",
+    }
     assert keys_from({}) is None
-    assert "text" not in repr(keys_from(environment))
+    keys = keys_from(environment)
+    assert keys == Keys("key-text", "secret-text", ("one-text", "two-text"))
+    assert "text" not in repr(keys)
     with pytest.raises(UsageError, match="only one of"):
         keys_from({"QFBATCH_SERVE_ACCESS_KEY": "key-text"})

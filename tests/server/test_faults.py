@@ -12,16 +12,16 @@ from pathlib import Path
 import pytest
 from scripted import ScriptedServer
 
-from qfbatch.server.protocol import ERROR_MESSAGES
+from qfbatch.server.refusals import V1_MESSAGES
 
 
-@pytest.mark.parametrize("code", sorted(ERROR_MESSAGES))
+@pytest.mark.parametrize("code", sorted(V1_MESSAGES))
 @pytest.mark.parametrize("stream", [False, True])
 def test_service_errors(server: ScriptedServer, code: int, stream: bool) -> None:  # noqa: FBT001 - parametrised
     """Each code of the table can be had, as plain JSON with HTTP 200 on streams too."""
     status, headers, body = server.ask("echo", {"prompt": f"{{{{fault: {code}}}}}", "stream": stream})
     assert (status, headers["content-type"]) == (200, "application/json")
-    assert json.loads(body) == {"error_code": code, "error_msg": ERROR_MESSAGES[code]}
+    assert json.loads(body) == {"error_code": code, "error_msg": V1_MESSAGES[code]}
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 408, 425, 429, 500, 502, 503, 504])

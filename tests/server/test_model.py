@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
@@ -16,8 +17,8 @@ from scripted import COMPLETIONS, fetch
 
 from qfbatch.errors import UsageError
 from qfbatch.server.embedded import EmbeddedServer
-from qfbatch.server.engine import Sampling
-from qfbatch.server.llama import has_chat_template, seed_of
+from qfbatch.server.engine import Call, Message, Refusal, Sampling
+from qfbatch.server.llama import LlamaEngine, has_chat_template, seed_of
 from qfbatch.server.weights import SMOLLM2, cache_directory, path_of, present
 from server.test_official_client import OAUTH, run_official
 
@@ -160,6 +161,95 @@ def test_ends_in_order_with_work_in_flight() -> None:
     assert server.exit_code == 0
 
 
+def ask_v2(server: EmbeddedServer, path: str = "/v2/completions", **body: Any) -> dict[str, Any]:
+    """The answer, or the error, of one call to the OpenAI-compatible routes."""
+    content = fetch(server.base_url + path, json.dumps({"model": SMOLLM2.endpoint, **body}).encode())[2]
+    answer: dict[str, Any] = json.loads(content)
+    return answer
+
+
+def text_of(answer: dict[str, Any]) -> str:
+    """The text of a V2 answer."""
+    [choice] = answer["choices"]
+    text: str = choice["text"] if "text" in choice else choice["message"]["content"]
+    return text
+
+
+def user(content: str) -> dict[str, str]:
+    """A user's message."""
+    return {"role": "user", "content": content}
+
+
+def test_every_protocol_has_the_same_answer(model: EmbeddedServer) -> None:
+    """The same prompt, parameters and seed, or none, give the same text and counts by every protocol."""
+    samplings: list[dict[str, Any]] = [
+        {"temperature": 0.9, "seed": 5},
+        {"temperature": 0.7, "top_p": 0.9},
+        {},
+    ]
+    for sampling in samplings:
+        prompt = "Write a sentence about rain."
+        first = ask(model, prompt=prompt, **sampling)
+        plain = ask_v2(model, prompt=prompt, **sampling)
+        spoken = ask_v2(model, "/v1/chat/completions", messages=[user(prompt)], **sampling)
+        assert first["result"] == text_of(plain) == text_of(spoken)
+        assert first["usage"] == plain["usage"] == spoken["usage"]
+
+
+def test_conversations(model: EmbeddedServer) -> None:
+    """A system message and earlier messages reach the model; the stream says what the whole answer does."""
+    path = "/v2/chat/completions"
+    last = user("What is my name?")
+    earlier = [user("My name is Barnaby."), {"role": "assistant", "content": "Hello, Barnaby."}]
+    with_them, alone = (ask_v2(model, path, messages=[*some, last], temperature=0) for some in (earlier, []))
+    assert with_them["usage"]["prompt_tokens"] >= alone["usage"]["prompt_tokens"] + 10
+    assert text_of(with_them) != text_of(alone)
+    system = {"role": "system", "content": "Answer in French."}
+    body: dict[str, Any] = {"messages": [system, user("Who are you?")], "seed": 1}
+    whole = ask_v2(model, path, **body)
+    assert text_of(whole) != text_of(ask_v2(model, path, messages=body["messages"][1:], seed=1))
+    asked = {"model": SMOLLM2.endpoint, "stream": True, "stream_options": {"include_usage": True}, **body}
+    content = fetch(model.base_url + path, json.dumps(asked).encode())[2].decode()
+    events = [json.loads(event.removeprefix("data: ")) for event in content.split("\n\n")[:-2]]
+    assert "".join(event["choices"][0]["delta"].get("content", "") for event in events[:-1]) == text_of(whole)
+    assert events[-1]["usage"] == whole["usage"]
+
+
+def test_parameters_of_v2_reach_the_model(model: EmbeddedServer) -> None:
+    """A request's own cap rules, above the server's and below it; penalties change a repetitive answer."""
+    story = "Write a very long story about the sea."
+    for cap in (3, 40):
+        answer = ask_v2(model, prompt=story, max_tokens=cap)
+        assert answer["usage"]["completion_tokens"] == cap
+        assert answer["choices"][0]["finish_reason"] == "length"
+    assert ask_v2(model, prompt=story)["usage"]["completion_tokens"] == 24
+    texts = [
+        text_of(
+            ask_v2(model, prompt="Repeat the word ha twenty times.", max_tokens=60, temperature=0, **extra)
+        )
+        for extra in ({}, {"presence_penalty": 2}, {"frequency_penalty": 2}, {"repetition_penalty": 2})
+    ]
+    assert len(set(texts)) >= 3
+    assert texts[0] not in texts[1:]
+
+
+def test_refusals_of_v2(model: EmbeddedServer) -> None:
+    """What this model cannot do is refused by code."""
+    too_long = ask_v2(model, prompt="word " * 4000)
+    with_suffix = ask_v2(model, prompt="x", suffix="y")
+    codes = [answer["error"]["code"] for answer in (too_long, with_suffix)]
+    assert codes == ["tokens_too_long", "invalid_argument"]
+
+
+def test_no_conversation_without_a_template() -> None:
+    """A model without a chat template refuses conversations instead of inventing one."""
+    engine = LlamaEngine.__new__(LlamaEngine)
+    engine._chats = False
+    call = Call("m", "x", Sampling(), stream=False, chat=True)
+    with pytest.raises(Refusal, match="no chat template"):
+        asyncio.run(anext(engine.generate(call)))
+
+
 def test_own_model_file(tmp_path: Path) -> None:
     """A file that is no model is one message; chat models are told from base models."""
     broken = tmp_path / "broken.gguf"
@@ -173,7 +263,13 @@ def test_own_model_file(tmp_path: Path) -> None:
 
 
 def test_seed_of_a_request() -> None:
-    """A given seed is taken; otherwise prompt and sampling decide it."""
-    assert seed_of("a", Sampling(seed=7)) == 7
-    assert seed_of("a", Sampling()) == seed_of("a", Sampling())
-    assert len({seed_of("a", Sampling()), seed_of("b", Sampling()), seed_of("a", Sampling(top_k=3))}) == 3
+    """A given seed is taken; otherwise all that was asked decides it, whichever protocol asked."""
+
+    def seed(prompt: str, chat: bool = False, earlier: tuple[Message, ...] = (), **sampling: Any) -> int:  # noqa: FBT001, FBT002 - short
+        call = Call("m", prompt, Sampling(**sampling), stream=False, chat=chat, earlier=earlier)
+        return seed_of(call)
+
+    assert seed("a", seed=7) == 7
+    assert seed("a") == seed("a") == seed("a", chat=True)
+    others = [seed("a"), seed("b"), seed("a", top_k=3), seed("a", earlier=(Message("system", "x"),))]
+    assert len(set(others)) == 4

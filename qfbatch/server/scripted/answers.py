@@ -8,6 +8,7 @@ import random
 import re
 import zlib
 from collections.abc import AsyncGenerator, Callable
+from itertools import islice
 
 import msgspec
 
@@ -57,15 +58,25 @@ def count_tokens(text: str) -> int:
     return len(_TOKEN.findall(text))
 
 
-def answer_text(call: Call, endpoint: EndpointScript, script: PromptScript) -> str:
-    """The whole answer: `echo` repeats the prompt without directives, `words` draws by all that was asked."""
+def prompt_tokens(call: Call) -> int:
+    """Tokens of all that was asked: the prompt, what came before it and what is to come after."""
+    if not call.earlier and not call.suffix:
+        return count_tokens(call.prompt)
+    return sum(count_tokens(text) for text in (*_context(call), call.prompt))
+
+
+def answer_text(call: Call, endpoint: EndpointScript, script: PromptScript) -> tuple[str, bool]:
+    """The whole answer, and whether the cap on tokens cut it.
+
+    `echo` repeats the prompt without directives, `words` draws by all that was asked.
+    """
     answer = script.answer
     if answer.empty:
-        return ""
+        return "", False
     text = script.text if endpoint.name == "echo" else _words(call, answer.tokens)
     if answer.size > len(text):
         text = (text or "x") * math.ceil(answer.size / max(len(text), 1))
-    return _stopped(text, call.sampling.stop)
+    return _capped(_stopped(text, call.sampling.stop), call.sampling.max_tokens)
 
 
 def delay_of(answer: AnswerScript, prompt: str) -> float:
@@ -102,12 +113,12 @@ class ScriptedEngine:
         endpoint = read_endpoint(call.endpoint)
         script = read_prompt(call.prompt, endpoint)
         answer = script.answer
-        text = answer_text(call, endpoint, script)
+        text, cut = answer_text(call, endpoint, script)
         if answer.delay:
             await asyncio.sleep(delay_of(answer, call.prompt))
-        prompt_tokens = count_tokens(call.prompt)
+        asked = prompt_tokens(call)
         finish = Finish(
-            reason="length" if answer.truncated else "normal",
+            reason="length" if answer.truncated or cut else "normal",
             unsafe=True if answer.unsafe else None,
             with_usage=not answer.no_usage,
             kind=answer.object,
@@ -116,13 +127,13 @@ class ScriptedEngine:
             said = ""
             for part in _parts(text, answer.pieces):
                 said += part
-                yield Piece(part, prompt_tokens, count_tokens(said))
+                yield Piece(part, asked, count_tokens(said))
                 if answer.gap:
                     await asyncio.sleep(answer.gap)
             text_left = ""
         else:
             text_left = text
-        yield Piece(text_left, prompt_tokens, count_tokens(text), finish)
+        yield Piece(text_left, asked, count_tokens(text), finish)
 
     def close(self) -> None:
         """Nothing of its own to free."""
@@ -130,9 +141,22 @@ class ScriptedEngine:
 
 
 def _words(call: Call, tokens: int) -> str:
-    asked = msgspec.json.encode((call.prompt, call.sampling))
+    asked = msgspec.json.encode((*_context(call), call.prompt, call.sampling))
     draw = random.Random(zlib.crc32(asked))  # noqa: S311 - repeatable
     return " " + " ".join(draw.choices(_WORDS, k=tokens))
+
+
+def _context(call: Call) -> list[str]:
+    """What was asked beside the prompt."""
+    return [*(message.content for message in call.earlier), *([call.suffix] if call.suffix else [])]
+
+
+def _capped(text: str, tokens: int | None) -> tuple[str, bool]:
+    """The text's first tokens, and whether there were more."""
+    if tokens is None:
+        return text, False
+    found = list(islice(_TOKEN.finditer(text), tokens + 1))
+    return (text[: found[-2].end()], True) if len(found) > tokens else (text, False)
 
 
 def _stopped(text: str, stops: tuple[str, ...]) -> str:
@@ -148,4 +172,4 @@ def _parts(text: str, pieces: int) -> list[str]:
     return [text[start : start + step] for start in range(0, len(text), step)]
 
 
-__all__ = ["ScriptedEngine", "answer_text", "count_tokens", "delay_of"]
+__all__ = ["ScriptedEngine", "answer_text", "count_tokens", "delay_of", "prompt_tokens"]

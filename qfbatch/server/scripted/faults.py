@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from email.utils import formatdate
-from typing import Any
 
 from starlette.types import Receive
 
 from qfbatch.server.connection import connection_of
-from qfbatch.server.protocol import error_payload
+from qfbatch.server.engine import Refusal
+from qfbatch.server.refusals import V2_ERRORS
 from qfbatch.server.reply import EVENTS, JSON, Reply, encode, until_hang_up
 from qfbatch.server.scripted.grammar import Fault
 
@@ -17,7 +17,16 @@ _HTML = (b"content-type", b"text/html; charset=utf-8")
 _PAGE = (
     b"<!DOCTYPE html>\n<html><head><title>502 Bad Gateway</title></head><body><h1>502</h1></body></html>\n"
 )
-_WRONG_TYPES = {"id": 7, "object": None, "created": "now", "result": ["x"], "usage": "many", "is_end": "no"}
+# No field of any protocol has the type it should have.
+_WRONG_TYPES = {
+    "id": 7,
+    "object": None,
+    "created": "now",
+    "result": ["x"],
+    "choices": {"text": 1},
+    "usage": "many",
+    "is_end": "no",
+}
 _DROPS = frozenset({"drop", "close", "drop_after_headers", "hang"})
 _SPOILING = frozenset({"half_body", "slow", "cut_stream", "reset_stream", "stream_error"})
 
@@ -39,9 +48,11 @@ async def misbehave(fault: Fault, reply: Reply, receive: Receive, *, now: float)
     if fault.retry_after:
         reply.headers.append((b"retry-after", _retry_after(fault.retry_after, now)))
     if fault.kind == "error":
-        await reply.json(error_payload(fault.number))
+        await reply.refuse(Refusal(fault.number))
+    elif fault.kind in V2_ERRORS:
+        await reply.refuse(Refusal(V2_ERRORS[fault.kind].v1, name=fault.kind))
     elif fault.kind == "http":
-        await _status(fault.number, reply)
+        await reply.json(reply.dialect.http_failure(fault.number), status=fault.number)
     elif fault.kind in _DROPS:
         await _drop(fault, reply, receive)
     elif fault.kind == "html":
@@ -55,12 +66,6 @@ async def misbehave(fault: Fault, reply: Reply, receive: Receive, *, now: float)
         }
         await reply.body(bodies[fault.kind], JSON)
     return None
-
-
-async def _status(status: int, reply: Reply) -> None:
-    """A real HTTP status, with the body a gateway gives it."""
-    payload = {"code": f"Status{status}", "message": f"scripted HTTP {status}", "requestId": "scripted"}
-    await reply.json(payload, status=status)
 
 
 async def _drop(fault: Fault, reply: Reply, receive: Receive) -> None:
@@ -91,13 +96,20 @@ class SpoiltReply(Reply):
         fault: how to spoil it.
     """
 
-    __slots__ = ("_events", "_fault")
+    __slots__ = ("_fault", "_honest", "_said")
 
     def __init__(self, reply: Reply, fault: Fault) -> None:
-        super().__init__(reply.scope, reply.send)
+        super().__init__(reply.scope, reply.send, reply.dialect)
         self.headers = reply.headers
+        self.response_id = reply.response_id
+        self._honest = reply
         self._fault = fault
-        self._events = 0
+        self._said = 0
+
+    async def start(self, status: int, content_type: tuple[bytes, bytes], length: int | None) -> None:
+        """Send the head; from then on errors are events, for the honest reply too."""
+        self._honest.started = True
+        await super().start(status, content_type, length)
 
     async def body(self, body: bytes, content_type: tuple[bytes, bytes], *, status: int = 200) -> None:
         """Spoil a single body."""
@@ -105,35 +117,31 @@ class SpoiltReply(Reply):
         if fault.kind == "slow":
             await super().body(body, content_type, status=status)
         elif fault.kind == "stream_error":
-            await Reply(self.scope, self.send).json(error_payload(fault.code))
+            await self._honest.refuse(Refusal(fault.code))
         else:
             await self.start(status, content_type, len(body))
             await self._send(body[: len(body) // 2], more=True)
             self._break(reset=fault.kind == "reset_stream")
 
-    async def event(self, payload: Any, *, last: bool) -> None:
-        """Spoil a stream from its `after`th event on."""
+    async def events(self, events: bytes, *, last: bool) -> None:
+        """Spoil a stream from its `after`th event on; what ends it counts as one."""
         fault = self._fault
-        if self._events < 0:
+        if self._said < 0:
             return
-        self._events += 1
-        if fault.kind == "slow" or (self._events <= fault.after and not last):
-            await super().event(payload, last=last)
+        self._said += 1
+        if fault.kind == "slow" or (self._said <= fault.after and not last):
+            await super().events(events, last=last)
             return
-        self._events = -1
-        if not self.started:
-            if fault.kind == "stream_error":
-                await Reply(self.scope, self.send).json(error_payload(fault.code))
-                return
-            await self.start(200, EVENTS, None)
+        self._said = -1
         if fault.kind == "stream_error":
-            await super().event(error_payload(fault.code), last=True)
-            self.intact = False
-        elif fault.kind == "cut_stream":
+            await self._honest.refuse(Refusal(fault.code))
+            return
+        if not self.started:
+            await self.start(200, EVENTS, None)
+        if fault.kind == "cut_stream":
             await self._send(b"", more=False)
         else:
-            whole = b"data: %b\n\n" % encode(payload)
-            await self._send(whole[: len(whole) // 2], more=True)
+            await self._send(events[: len(events) // 2], more=True)
             self._break(reset=fault.kind == "reset_stream")
 
     async def write(self, body: bytes, *, more: bool) -> None:

@@ -17,6 +17,8 @@ import msgspec
 import msgspec.structs
 from msgspec import Meta, Struct
 
+from qfbatch.server.refusals import V2_ERRORS
+
 NAMES = ("echo", "words")
 FAULT_KINDS = frozenset(
     {
@@ -48,13 +50,13 @@ class Fault(Struct, frozen=True):
     """One misbehaviour.
 
     Attributes:
-        kind: one of `FAULT_KINDS`, `error` (a service code) or `http` (a status).
-        number: the service code or HTTP status.
+        kind: one of `FAULT_KINDS`, a V2 error code, `error` (a V1 code) or `http` (a status).
+        number: the V1 code or HTTP status.
         times: how many admitted calls of a prompt it spoils; None spoils all.
         share: the share of prompts it befalls, chosen by the prompt itself.
         retry_after: `Retry-After` as sent: seconds, or `date:SECONDS` for an HTTP date that far ahead.
         after: events that are sent before a stream is spoilt.
-        code: service code of `stream_error`.
+        code: V1 code of `stream_error`.
         status: HTTP status of `html`.
         bytes: size of one write of `slow`.
         gap: seconds between two writes of `slow`.
@@ -108,7 +110,7 @@ class Rules(Struct, frozen=True):
         minute: length of "a minute" of rpm and tpm in seconds, so that tests need not wait for one.
         burst: what a bucket holds at most, in calls (qps, rpm); None holds one window's worth.
         concurrency: calls at once; beyond it 336100.
-        refuse: `code` answers HTTP 200 with 18, 336501 or 336502; `http` answers 429 with Retry-After.
+        refuse: `code` answers with 18, 336501 or 336502 (V1: and HTTP 200); `http` with 429 and Retry-After.
         headers: send `X-Ratelimit-*` where rpm, qps or tpm is set.
         token_calls: calls an access token is good for here.
         token_code: what it gets afterwards: 110 or 111.
@@ -244,7 +246,7 @@ def _fault(kind: str) -> Fault:
     if kind.isascii() and kind.isdigit():
         number = int(kind)
         return Fault("http" if 400 <= number <= 599 else "error", number)  # noqa: PLR2004 - HTTP failures
-    if kind not in FAULT_KINDS:
+    if kind not in FAULT_KINDS and kind not in V2_ERRORS:
         raise ScriptError(
             f"no fault {kind!r}; there are codes, statuses and {', '.join(sorted(FAULT_KINDS))}"
         )

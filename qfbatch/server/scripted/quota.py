@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from typing import Protocol
 
@@ -21,6 +22,9 @@ class Window(Protocol):
 
     def remaining(self, now: float) -> float:
         """What is left."""
+
+    def reset(self, now: float) -> float:
+        """Seconds until all of it is there again."""
 
 
 class FixedWindow:
@@ -54,6 +58,11 @@ class FixedWindow:
         """Of this period."""
         self._roll(now)
         return max(self.limit - self._used, 0.0)
+
+    def reset(self, now: float) -> float:
+        """Until the next period, where some of this one is used."""
+        self._roll(now)
+        return (self._number + 1) * self._period_s - now if self._used else 0.0
 
 
 class SlidingWindow:
@@ -95,6 +104,11 @@ class SlidingWindow:
         self._roll(now)
         return max(self.limit - self._used, 0.0)
 
+    def reset(self, now: float) -> float:
+        """Until the youngest has left the window."""
+        self._roll(now)
+        return self._taken[-1][0] + self._period_s - now if self._taken else 0.0
+
 
 class TokenBucket:
     """Refilled evenly, holds a burst."""
@@ -126,6 +140,11 @@ class TokenBucket:
         """In the bucket."""
         self._roll(now)
         return max(self._level, 0.0)
+
+    def reset(self, now: float) -> float:
+        """Until the bucket is full."""
+        self._roll(now)
+        return (self._burst - self._level) / self._rate
 
 
 class Quotas:
@@ -163,22 +182,46 @@ class Quotas:
             self._tokens.take(tokens, now)
         return 0, 0.0
 
-    def headers(self, now: float) -> list[tuple[bytes, bytes]]:
-        """`X-Ratelimit-*` for what is limited; requests a minute, also where the quota is a qps."""
+    def headers(self, now: float, *, resets: bool) -> list[tuple[bytes, bytes]]:
+        """`X-Ratelimit-*` for what is limited; requests a minute, also where the quota is a qps.
+
+        Args:
+            now: seconds.
+            resets: tell also when the quota is whole again.
+        """
         headers = []
         if self._requests:
             window, code = self._requests[-1]
-            headers += _pair(b"requests", window, now, 60 if code == 18 else 1)  # noqa: PLR2004 - 18 is qps
+            per_minute = 60 if code == 18 else 1  # noqa: PLR2004 - 18 is qps
+            headers += _told(b"requests", window, now, per_minute, resets=resets)
         if self._tokens is not None:
-            headers += _pair(b"tokens", self._tokens, now, 1)
+            headers += _told(b"tokens", self._tokens, now, 1, resets=resets)
         return headers
 
 
-def _pair(what: bytes, window: Window, now: float, per_minute: int) -> list[tuple[bytes, bytes]]:
-    return [
+def duration_text(seconds: float) -> str:
+    """A duration as such headers write it: `350ms`, `17.5s`, `6m0s`; rounded up, so that waiting is enough.
+
+    Args:
+        seconds: from 0.
+    """
+    milliseconds = math.ceil(max(seconds, 0.0) * 1000)
+    if milliseconds < 1000:  # noqa: PLR2004 - a second
+        return f"{milliseconds}ms"
+    minutes, rest = divmod(milliseconds, 60_000)
+    return f"{minutes}m{rest / 1000:g}s" if minutes else f"{rest / 1000:g}s"
+
+
+def _told(
+    what: bytes, window: Window, now: float, per_minute: int, *, resets: bool
+) -> list[tuple[bytes, bytes]]:
+    told = [
         (b"x-ratelimit-limit-" + what, b"%d" % (window.limit * per_minute)),
         (b"x-ratelimit-remaining-" + what, b"%d" % (window.remaining(now) * per_minute)),
     ]
+    if resets:
+        told.append((b"x-ratelimit-reset-" + what, duration_text(window.reset(now)).encode()))
+    return told
 
 
 def _window(rules: Rules, limit: float, period_s: float, burst: float | None) -> Window:
@@ -189,4 +232,4 @@ def _window(rules: Rules, limit: float, period_s: float, burst: float | None) ->
     return FixedWindow(limit, period_s)
 
 
-__all__ = ["FixedWindow", "Quotas", "SlidingWindow", "TokenBucket", "Window"]
+__all__ = ["FixedWindow", "Quotas", "SlidingWindow", "TokenBucket", "Window", "duration_text"]

@@ -15,10 +15,9 @@ from starlette.types import Receive
 
 from qfbatch.errors import UsageError
 from qfbatch.server.auth import Gate, keys_from
-from qfbatch.server.engine import Call
-from qfbatch.server.protocol import BadRequest, error_payload
+from qfbatch.server.engine import Call, Refusal
 from qfbatch.server.reply import Reply
-from qfbatch.server.scripted.answers import ScriptedEngine, answer_text, count_tokens
+from qfbatch.server.scripted.answers import ScriptedEngine, answer_text, count_tokens, prompt_tokens
 from qfbatch.server.scripted.faults import misbehave
 from qfbatch.server.scripted.grammar import EndpointScript, ScriptError, fault_of, read_endpoint, read_prompt
 from qfbatch.server.scripted.ledger import Ledger
@@ -41,7 +40,7 @@ class Script:
         self._token_calls: defaultdict[tuple[str, str], int] = defaultdict(int)
 
     async def admit(self, call: Call, reply: Reply, receive: Receive) -> Reply | None:
-        """See `completions.Misbehaviour`."""
+        """See `exchange.Misbehaviour`."""
         endpoint = read_endpoint(call.endpoint)
         tally = self._ledger.called(call.endpoint, call.prompt)
         traffic = self._ledger.traffic[call.endpoint]
@@ -50,14 +49,15 @@ class Script:
         try:
             script = read_prompt(call.prompt, endpoint)
         except ScriptError as error:
-            raise BadRequest(336003, str(error)) from None
+            raise Refusal(336003, str(error)) from None
         code, wait_s = self._refusal(call, endpoint)
         if code:
             traffic.refused += 1
+            if reply.dialect.tells_resets:
+                self._tell_rates(call, reply, endpoint)
             await _refuse(reply, code, wait_s, endpoint)
             return None
-        if endpoint.rules.headers:
-            reply.headers += self.quotas(call.endpoint).headers(time.monotonic())
+        self._tell_rates(call, reply, endpoint)
         traffic.admitted += 1
         tally.admitted += 1
         fault = fault_of(script.faults, call.prompt, tally.admitted)
@@ -66,7 +66,7 @@ class Script:
         return await misbehave(fault, reply, receive, now=time.time())
 
     def finished(self, call: Call, *, answered: bool) -> None:
-        """See `completions.Misbehaviour`."""
+        """See `exchange.Misbehaviour`."""
         self._ledger.forget(call.endpoint)
         if answered:
             self._ledger.answered(call.endpoint, call.prompt)
@@ -92,8 +92,14 @@ class Script:
         script = read_prompt(call.prompt, endpoint)
         tokens = 0
         if rules.tpm is not None:
-            tokens = count_tokens(call.prompt) + count_tokens(answer_text(call, endpoint, script))
+            tokens = prompt_tokens(call) + count_tokens(answer_text(call, endpoint, script)[0])
         return self.quotas(call.endpoint).ask(tokens, time.monotonic())
+
+    def _tell_rates(self, call: Call, reply: Reply, endpoint: EndpointScript) -> None:
+        """Add the rate headers, where the endpoint sends them."""
+        if endpoint.rules.headers:
+            quotas = self.quotas(call.endpoint)
+            reply.headers += quotas.headers(time.monotonic(), resets=reply.dialect.tells_resets)
 
     def quotas(self, endpoint: str) -> Quotas:
         """The endpoint's quotas, made when first needed."""
@@ -124,9 +130,9 @@ async def _refuse(reply: Reply, code: int, wait_s: float, endpoint: EndpointScri
     """Answer a refused call as the endpoint is told to."""
     if wait_s and endpoint.rules.refuse == "http":
         reply.headers.append((b"retry-after", b"%d" % math.ceil(wait_s)))
-        await reply.json(error_payload(code), status=429)
+        await reply.refuse(Refusal(code), status=429)
     else:
-        await reply.json(error_payload(code))
+        await reply.refuse(Refusal(code))
 
 
 def open_service(*, ledger: Path | None, token_seconds: float, environment: Mapping[str, str]) -> Served:

@@ -1,53 +1,24 @@
 """The service's first protocol (V1), the server's side: parameter rules, error codes, shape of answers.
 
-Pure: bytes in, values out. The routes are in `completions`.
+Pure: bytes in, values out.
 """
 
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import parse_qs
 
 import msgspec
 from msgspec import UNSET, Struct, UnsetType
+from starlette.types import Scope
 
-from qfbatch.server.engine import Call, Piece, Sampling
+from qfbatch.server.auth import Gate
+from qfbatch.server.engine import Call, Engine, Piece, Refusal, Sampling
+from qfbatch.server.refusals import V1_MESSAGES
+from qfbatch.server.reply import event_of
 
-ERROR_MESSAGES = {
-    1: "Unknown error",
-    2: "Service temporarily unavailable",
-    3: "Unsupported openapi method",
-    4: "Open api request limit reached",
-    6: "No permission to access data",
-    13: "Get service token failed",
-    14: "IAM Certification failed",
-    15: "App not exists or create failed",
-    17: "Open api daily request limit reached",
-    18: "Open api qps request limit reached",
-    19: "Open api total request limit reached",
-    100: "Invalid parameter",
-    110: "Access token invalid or no longer valid",
-    111: "Access token expired",
-    336000: "Internal error",
-    336001: "Invalid Argument",
-    336002: "Invalid JSON",
-    336003: "Invalid parameter",
-    336004: "Permission error",
-    336005: "API name not exist",
-    336006: "The message role is invalid",
-    336007: "The max input characters exceeded",
-    336008: "Invalid request",
-    336100: "The server is under high load, please try again later",
-    336101: "Only POST is supported",
-    336102: "Invalid request",
-    336103: "Prompt tokens too long",
-    336104: "Invalid argument",
-    336105: "Invalid argument",
-    336200: "Internal error",
-    336303: "Invalid request",
-    336501: "Rate limit reached for RPM",
-    336502: "Rate limit reached for TPM",
-    337006: "Invalid request",
-}
+COMPLETIONS = "/rpc/2.0/ai_custom/v1/wenxinworkshop/completions/{endpoint:path}"
+
 MAX_STOPS = 4
 MAX_STOP_CHARS = 20
 # Parameter, least, greatest, whether the least is allowed: as the service documents them.
@@ -58,20 +29,6 @@ _RANGES: tuple[tuple[str, float, float, bool], ...] = (
     ("penalty_score", 1.0, 2.0, True),
     ("seed", 0, 2**32 - 2, True),  # 2**32 - 1 asks llama.cpp for a random one
 )
-
-
-class BadRequest(Exception):  # noqa: N818 - reads as the state it reports
-    """The request breaks a documented rule.
-
-    Args:
-        code: the service's error code for it.
-        message: what is wrong, naming the parameter.
-    """
-
-    def __init__(self, code: int, message: str) -> None:
-        super().__init__(code, message)
-        self.code = code
-        self.message = message
 
 
 class Body(Struct, gc=False):
@@ -100,18 +57,18 @@ def read_call(body: bytes, endpoint: str, token: str) -> Call:
         token: the access token it came with, or empty.
 
     Raises:
-        BadRequest: not JSON (336002), a wrong type (336001), or a value out of its range (336003).
+        Refusal: not JSON (336002), a wrong type (336001), or a value out of its range (336003).
     """
     try:
         asked = _decoder.decode(body)
     except msgspec.ValidationError as error:
         if str(error).startswith("Expected `object`"):
-            raise BadRequest(336002, "Invalid JSON: the body must be an object") from None
-        raise BadRequest(336001, f"Invalid Argument: {error}") from None
+            raise Refusal(336002, "Invalid JSON: the body must be an object") from None
+        raise Refusal(336001, f"Invalid Argument: {error}") from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise BadRequest(336002, f"Invalid JSON: {error}") from None
+        raise Refusal(336002, f"Invalid JSON: {error}") from None
     if not asked.prompt:
-        raise BadRequest(336003, "prompt is required and cannot be empty")
+        raise Refusal(336003, "prompt is required and cannot be empty")
     return Call(endpoint, asked.prompt, _sampling(asked), bool(asked.stream), token)
 
 
@@ -119,7 +76,7 @@ def _sampling(asked: Body) -> Sampling:
     """The sampling asked for, in range."""
     problem = _problem(asked)
     if problem:
-        raise BadRequest(336003, problem)
+        raise Refusal(336003, problem)
     return Sampling(
         temperature=asked.temperature,
         top_p=asked.top_p,
@@ -143,24 +100,54 @@ def _problem(asked: Body) -> str:
     return ""
 
 
-def error_payload(code: int, message: str = "", *, response_id: str = "") -> dict[str, Any]:
-    """The body of a failed call, which the service sends with HTTP 200.
+class QianfanV1:
+    """V1 as a `Dialect`: the endpoint is part of the path, errors come with HTTP 200."""
 
-    Args:
-        code: the service's error code.
-        message: empty takes the service's text for the code.
-        response_id: left out where empty.
-    """
-    payload: dict[str, Any] = {
-        "error_code": code,
-        "error_msg": message or ERROR_MESSAGES.get(code, "Unknown error"),
-    }
-    if response_id:
-        payload["id"] = response_id
-    return payload
+    tells_resets = False
+
+    def admit(self, scope: Scope, gate: Gate) -> str:
+        """See `Dialect`: a token in the query, else a signature or a key in the header."""
+        query = scope["query_string"]
+        token = parse_qs(query.decode("latin-1")).get("access_token", [""])[0] if query else ""
+        gate.check(scope, token)
+        return token
+
+    def read(self, scope: Scope, body: bytes, token: str, engine: Engine) -> Call:
+        """See `Dialect`."""
+        endpoint = scope["path_params"]["endpoint"]
+        if not engine.knows(endpoint):
+            served = ", ".join(engine.endpoints)
+            raise Refusal(336005, f"API name not exist: {endpoint} (served here: {served})")
+        return read_call(body, endpoint, token)
+
+    def whole(self, call: Call, piece: Piece, *, text: str, response_id: str, created: int) -> dict[str, Any]:
+        """See `Dialect`."""
+        del call
+        return _answer(piece, text=text, response_id=response_id, created=created)
+
+    def events(self, call: Call, piece: Piece, *, number: int, response_id: str, created: int) -> bytes:
+        """See `Dialect`: one event for each piece, the last with `is_end`."""
+        del call
+        return event_of(
+            _answer(piece, text=piece.text, response_id=response_id, created=created, sentence_id=number)
+        )
+
+    def failure(self, refusal: Refusal, response_id: str) -> tuple[int, dict[str, Any]]:
+        """See `Dialect`; the service's errors have no id."""
+        del response_id
+        if refusal.gateway is not None:
+            return refusal.gateway
+        return 200, {
+            "error_code": refusal.code,
+            "error_msg": refusal.message or V1_MESSAGES.get(refusal.code, "Unknown error"),
+        }
+
+    def http_failure(self, status: int) -> dict[str, Any]:
+        """See `Dialect`: the body of the gateway before the service."""
+        return {"code": f"Status{status}", "message": f"scripted HTTP {status}", "requestId": "scripted"}
 
 
-def answer_payload(
+def _answer(
     piece: Piece, *, text: str, response_id: str, created: int, sentence_id: int | None = None
 ) -> dict[str, Any]:
     """The body of a whole answer, or of one event of a stream.
@@ -199,12 +186,4 @@ def answer_payload(
     return payload
 
 
-__all__ = [
-    "ERROR_MESSAGES",
-    "MAX_STOPS",
-    "MAX_STOP_CHARS",
-    "BadRequest",
-    "answer_payload",
-    "error_payload",
-    "read_call",
-]
+__all__ = ["COMPLETIONS", "MAX_STOPS", "MAX_STOP_CHARS", "QianfanV1", "read_call"]

@@ -1,4 +1,4 @@
-"""The V1 completions route: one request, from its bytes to the last byte of its answer."""
+"""The completions route of any protocol: one request, from its bytes to the last byte of its answer."""
 
 from __future__ import annotations
 
@@ -8,14 +8,13 @@ import zlib
 from collections.abc import Callable, Coroutine
 from contextlib import aclosing
 from typing import Any, Protocol
-from urllib.parse import parse_qs
 
 from starlette.types import Receive, Scope, Send
 
 from qfbatch.server.auth import Gate
-from qfbatch.server.engine import Call, Engine, EngineRefusal
-from qfbatch.server.protocol import BadRequest, answer_payload, error_payload, read_call
-from qfbatch.server.reply import CLOSE, BodyTooLarge, HungUp, Reply, read_body, until_hang_up
+from qfbatch.server.dialect import Dialect
+from qfbatch.server.engine import Call, Engine, Refusal
+from qfbatch.server.reply import ALLOW_POST, CLOSE, BodyTooLarge, HungUp, Reply, read_body, until_hang_up
 
 _log = logging.getLogger("qfbatch.serve")
 
@@ -31,9 +30,10 @@ class Misbehaviour(Protocol):
 
 
 class CompletionsRoute:
-    """`POST …/completions/{endpoint}` as an ASGI application.
+    """`POST` to a completions path as an ASGI application.
 
     Args:
+        dialect: the protocol spoken there.
         engine: what answers.
         gate: who may call.
         misbehaviour: faults on request; None answers honestly.
@@ -41,8 +41,15 @@ class CompletionsRoute:
     """
 
     def __init__(
-        self, engine: Engine, gate: Gate, *, misbehaviour: Misbehaviour | None, clock: Callable[[], float]
+        self,
+        dialect: Dialect,
+        engine: Engine,
+        gate: Gate,
+        *,
+        misbehaviour: Misbehaviour | None,
+        clock: Callable[[], float],
     ) -> None:
+        self._dialect = dialect
         self._engine = engine
         self._gate = gate
         self._misbehaviour = misbehaviour
@@ -50,36 +57,29 @@ class CompletionsRoute:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request; whatever goes wrong here is the service's internal error."""
-        reply = Reply(scope, send)
+        reply = Reply(scope, send, self._dialect)
         try:
             await self._serve(scope, receive, reply)
         except HungUp:
             return
-        except (BadRequest, EngineRefusal) as refusal:
-            await _refuse(reply, error_payload(refusal.code, refusal.message))
+        except Refusal as refusal:
+            await reply.refuse(refusal)
         except Exception:  # noqa: BLE001 - a client is to hear of it in the service's words
             _log.exception("internal error")
-            await _refuse(reply, error_payload(336000))
+            await reply.refuse(Refusal(336000))
 
     async def _serve(self, scope: Scope, receive: Receive, reply: Reply) -> None:
         if scope["method"] != "POST":
-            raise BadRequest(336101, "")
+            reply.headers.append(ALLOW_POST)
+            raise Refusal(336101)
         try:
             body = await read_body(receive)
         except BodyTooLarge:
             reply.headers.append(CLOSE)
-            raise BadRequest(336007, "the request body is too large") from None
-        query = scope["query_string"]
-        token = parse_qs(query.decode("latin-1")).get("access_token", [""])[0] if query else ""
-        refused = self._gate.check(scope, token)
-        if refused is not None:
-            await reply.json(refused.payload, status=refused.status)
-            return
-        endpoint = scope["path_params"]["endpoint"]
-        if not self._engine.knows(endpoint):
-            served = ", ".join(self._engine.endpoints)
-            raise BadRequest(336005, f"API name not exist: {endpoint} (served here: {served})")
-        call = read_call(body, endpoint, token)
+            raise Refusal(336007, "the request body is too large") from None
+        token = self._dialect.admit(scope, self._gate)
+        call = self._dialect.read(scope, body, token, self._engine)
+        reply.response_id = _response_id(call)
         if self._engine.stops_on_hang_up:
             await _unless_hung_up(self._answer(call, reply), receive)
         elif self._misbehaviour is None:
@@ -100,33 +100,26 @@ class CompletionsRoute:
             misbehaviour.finished(call, answered=answered)
 
     async def _answer(self, call: Call, reply: Reply) -> None:
-        response_id = _response_id(call)
+        dialect = self._dialect
+        response_id = reply.response_id
         created = int(self._clock())
         # A generator that is left early must free its slot now, not when it is collected.
         async with aclosing(self._engine.generate(call)) as pieces:
             if call.stream:
                 number = 0
                 async for piece in pieces:
-                    payload = answer_payload(
-                        piece, text=piece.text, response_id=response_id, created=created, sentence_id=number
+                    events = dialect.events(
+                        call, piece, number=number, response_id=response_id, created=created
                     )
-                    await reply.event(payload, last=piece.finish is not None)
+                    await reply.events(events, last=piece.finish is not None)
                     number += 1
             else:
                 texts = []
                 async for piece in pieces:
                     texts.append(piece.text)
                 await reply.json(
-                    answer_payload(piece, text="".join(texts), response_id=response_id, created=created)
+                    dialect.whole(call, piece, text="".join(texts), response_id=response_id, created=created)
                 )
-
-
-async def _refuse(reply: Reply, payload: dict[str, object]) -> None:
-    """Answer with an error: plain JSON, or the last event of a stream that has begun."""
-    if reply.started:
-        await reply.event(payload, last=True)
-    else:
-        await reply.json(payload)
 
 
 async def _unless_hung_up(answer: Coroutine[Any, Any, None], receive: Receive) -> None:
@@ -148,3 +141,6 @@ def _response_id(call: Call) -> str:
     """An id that depends on the call alone, so that the same script gives the same results."""
     digest = zlib.crc32(call.prompt.encode("utf-8", "replace"), zlib.crc32(call.endpoint.encode()))
     return f"as-{digest:08x}"
+
+
+__all__ = ["CompletionsRoute", "Misbehaviour"]
