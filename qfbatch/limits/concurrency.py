@@ -8,10 +8,10 @@ careful, and less so the longer it goes well. So a while of nothing but refusals
 
 from __future__ import annotations
 
-DECREASE = 0.85
+DECREASE = 0.82
 COOL_DOWN_S = 1.0
-GROWTH = 0.25  # places a round trip, right after a decrease ...
-QUIET_S = 5.0  # ... after this long without another twice as many, then three times, ...
+GROWTH = 0.15  # places a round trip, right after a decrease ...
+QUIET_S = 6.0  # ... after this long without another twice as many, then three times, ...
 
 
 class Concurrency:

@@ -100,7 +100,7 @@ class Peaking:
         return sum(since_s <= at < until_s for at in self.answered) / (until_s - since_s)
 
 
-@pytest.mark.parametrize("best", [20, 50, 200])
+@pytest.mark.parametrize("best", [8, 12, 20, 50, 200])
 def test_concurrency_finds_what_the_service_bears(best: int) -> None:
     """After half a minute throughput is within 10 % of the service's best, with hardly a refusal."""
     service = Peaking(lambda _: best)
