@@ -8,12 +8,12 @@ from msgspec import Struct
 
 from qfbatch.connecting import Connection, connection
 from qfbatch.job.settings import Job, ModelSettings
+from qfbatch.prompts import prompter
 from qfbatch.reader.rows import row_parameters
 from qfbatch.reader.shard_reader import ShardReader
 from qfbatch.records import Completion, Failure, Row, Survey
 from qfbatch.service.dialect import RateSignals
 from qfbatch.service.parameters import body_fields
-from qfbatch.template import prompter
 from qfbatch.transport import TransportError
 
 
@@ -76,10 +76,11 @@ async def _check(
     now: Callable[[], float],
     clock: Callable[[], float],
 ) -> ModelCheck:
-    prompt = prompter(job.input).render(row.columns)
+    asker = prompter(job.input)
+    prompt = asker.render(row.columns)
     # Whole, not streamed: one answer tells what a check needs to know.
     parameters = body_fields(model.parameters, row_parameters(row.columns), {"stream": False})
-    call = service.dialect.encode(model.endpoint, prompt, parameters)
+    call = service.dialect.encode(model.endpoint, prompt, parameters, messages=asker.messages)
     began = clock()
     signals = None
     outcome: Completion | Failure

@@ -21,6 +21,8 @@ def fingerprint(job: Job) -> Fingerprint:
         "input.id": job.input.id,
         "input.prompt": job.input.prompt,
         "input.template": job.input.template,
+        "input.messages": job.input.messages,
+        "input.system": job.input.system,
         "input.columns": None if job.input.columns is None else list(job.input.columns),
     }
     for model in job.models:
@@ -32,10 +34,15 @@ def fingerprint(job: Job) -> Fingerprint:
 
 
 def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """What differs in the fields both have, one line each; a model added or left out differs in nothing."""
+    """What differs, one line each; a model added or left out differs in nothing.
+
+    A field of the input that one side does not have, being of an older qfbatch, was not set there.
+    """
     lines = []
-    for name in before.keys() & now.keys():
-        old, new = before[name], now[name]
+    names = before.keys() & now.keys()
+    names |= {name for name in before.keys() | now.keys() if name.startswith("input.")}
+    for name in names:
+        old, new = before.get(name), now.get(name)
         if old == new:
             continue
         if isinstance(old, dict) and isinstance(new, dict):

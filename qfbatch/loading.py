@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from qfbatch.feed import ShardWork
 from qfbatch.job.settings import Job, ModelSettings
+from qfbatch.prompts import prompter
 from qfbatch.reader.rows import row_parameters
 from qfbatch.reader.shard_reader import ShardReader
 from qfbatch.records import Request, Status
 from qfbatch.service.parameters import body_fields
 from qfbatch.session import OpenSession
-from qfbatch.template import prompter
 from qfbatch.tokens import estimate
 
 
@@ -70,6 +70,7 @@ class Loader:
                     parameters=body_fields(model.parameters, own) if own else dict(model.parameters),
                     estimated_tokens=estimate(prompt),
                     columns={name: columns[name] for name in self._carried if name in columns},
+                    messages=self._prompter.messages,
                     failed_before=status is not None,
                 )
             )

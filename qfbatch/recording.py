@@ -104,4 +104,5 @@ def record_of(request: Request, model: ModelSettings, course: Course, outcome: O
         response_id=outcome.response_id,
         object=outcome.object,
         created=outcome.created,
+        extra=outcome.extra,
     )

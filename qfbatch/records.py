@@ -262,6 +262,7 @@ class Record(Struct, frozen=True, gc=False, omit_defaults=True):
     response_id: str | None = None
     object: str | None = None
     created: int | None = None
+    extra: str | None = None
     columns: dict[str, Any] = field(default_factory=dict)
 
 

@@ -22,13 +22,13 @@ from qfbatch.checkpoint.directory import list_parts
 from qfbatch.checkpoint.layout import RunLayout, slug
 from qfbatch.checkpoint.parts import read_part_rows, write_part
 from qfbatch.job.settings import InputSettings, ModelSettings
+from qfbatch.prompts import prompter
 from qfbatch.reader.keys import KEY_BYTES
 from qfbatch.reader.rows import row_parameters
 from qfbatch.reader.shard_reader import ShardReader
 from qfbatch.records import Row, Shard, Survey
 from qfbatch.schema import under_identity
 from qfbatch.service.parameters import as_sent, body_fields
-from qfbatch.template import prompter
 
 OPEN_PARTS = 16  # decoded parts kept while gathering; a shuffled input draws on many at once
 

@@ -63,6 +63,7 @@ COLUMNS: tuple[Column, ...] = (
     Column("response_id", pa.string(), "the service's id of the answer"),
     Column("object", pa.string(), "as the service said"),
     Column("created", _TIMESTAMP_S, "as the service said"),
+    Column("extra", pa.string(), "JSON of what else came: log probabilities, reasoning, tool calls; or null"),
     Column("parameters", pa.string(), "JSON as sent, without the prompt"),
 )
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterable, Mapping
-from typing import Any, Protocol
+from typing import Any
 
 import msgspec
 
@@ -23,47 +23,6 @@ class TemplateError(ValueError):
     """A template that cannot be read, or a row whose prompt cannot be made; the message is one sentence."""
 
 
-class Prompter(Protocol):
-    """Makes a row's prompt."""
-
-    @property
-    def fields(self) -> tuple[str, ...]:
-        """Names of the columns it reads, each once, in order of first use."""
-
-    def render(self, columns: Mapping[str, Any]) -> str:
-        """The prompt of a row with these columns.
-
-        Raises:
-            TemplateError: a column is missing, null or of the wrong kind, or the prompt would be empty.
-        """
-
-
-class PromptChoice(Protocol):
-    """The two ways a job names its prompt, exactly one of them not None (`job.settings.InputSettings`)."""
-
-    @property
-    def prompt(self) -> str | None:
-        """Column that holds the prompt."""
-
-    @property
-    def template(self) -> str | None:
-        """Template over the row's columns."""
-
-
-def prompter(choice: PromptChoice) -> Prompter:
-    """The one way from a job's input settings to prompts.
-
-    Raises:
-        TemplateError: the template cannot be read.
-        ValueError: not exactly one of `prompt` and `template` is set.
-    """
-    if choice.template is not None and choice.prompt is None:
-        return Template(choice.template)
-    if choice.prompt is not None and choice.template is None:
-        return PromptColumn(choice.prompt)
-    raise ValueError("exactly one of `prompt` and `template` must be set")
-
-
 class PromptColumn:
     """A column whose text is the prompt, sent as it is.
 
@@ -71,12 +30,14 @@ class PromptColumn:
         column: its name.
     """
 
+    messages = False
+
     def __init__(self, column: str) -> None:
         self.fields = (column,)
         self._column = column
 
     def render(self, columns: Mapping[str, Any]) -> str:
-        """See `Prompter.render`; the column must hold a string that is not blank."""
+        """See `prompts.Prompter.render`; the column must hold a string that is not blank."""
         value = columns.get(self._column)
         if type(value) is not str:
             if self._column not in columns:
@@ -99,6 +60,8 @@ class Template:
         TemplateError: a brace without its partner, or a field without a name.
     """
 
+    messages = False
+
     def __init__(self, text: str) -> None:
         literals, slots = _parse(text)
         self.fields = tuple(dict.fromkeys(slots))
@@ -106,7 +69,7 @@ class Template:
         self._format = "%s".join(literal.replace("%", "%%") for literal in literals)
 
     def render(self, columns: Mapping[str, Any]) -> str:
-        """See `Prompter.render`; no column of the template may be null."""
+        """See `prompts.Prompter.render`; no column of the template may be null."""
         try:
             values = [columns[name] for name in self._slots]
         except KeyError as error:

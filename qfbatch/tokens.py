@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import re
 
+from qfbatch.records import Usage, UsageSource
+
 FIRST_EXPECTED_COMPLETION = 128  # tokens of an answer, until answers have been seen
 SMOOTHING = 0.05  # weight of the newest answer in what is expected of the next
 
@@ -33,3 +35,9 @@ def estimate(text: str) -> int:
         han = sum(map(len, _HAN_RUN.findall(text)))
         words = len(_WORD.findall(text))
     return han - (-13 * words // 10)  # whole numbers: 1.3 * 10 in floats would round up to 14
+
+
+def estimate_usage(prompt: str, result: str) -> Usage:
+    """Estimated tokens of an answer whose service reported none, marked as estimated."""
+    prompt_tokens, completion_tokens = estimate(prompt), estimate(result)
+    return Usage(prompt_tokens, completion_tokens, prompt_tokens + completion_tokens, UsageSource.ESTIMATED)

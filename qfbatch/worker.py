@@ -30,7 +30,7 @@ from qfbatch.records import (
 from qfbatch.retry import Outcome, RetryPolicy, further_attempts, tokens_of
 from qfbatch.service.dialect import Call, Dialect
 from qfbatch.stopping import RunStopping, Stop, address, job_refused, nothing_succeeds
-from qfbatch.tokens import FIRST_EXPECTED_COMPLETION, SMOOTHING
+from qfbatch.tokens import FIRST_EXPECTED_COMPLETION, SMOOTHING, estimate_usage
 from qfbatch.transport import HttpCall, Transport, TransportError
 
 
@@ -155,6 +155,9 @@ class _Life:
             try:
                 self.sent = await route.authorizer.authorize(self.call, timeout_s=timeout_s)
                 outcome = await self._exchange(self.call, self.sent, began)
+                if isinstance(outcome, Completion) and outcome.usage is None:
+                    usage = estimate_usage(self.request.prompt, outcome.result)
+                    outcome = msgspec.structs.replace(outcome, usage=usage)
             except TransportError as error:
                 outcome = error.failure
             finally:

@@ -40,6 +40,7 @@ FLOORS: dict[int, tuple[str, ...]] = {
         "outlook",
         "plans",
         "pricing",
+        "prompts",
         "retry",
         "schema",
         "service",

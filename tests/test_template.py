@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qfbatch.job.settings import InputSettings
-from qfbatch.template import PromptColumn, Template, TemplateError, prompter
+from qfbatch.prompts import prompter
+from qfbatch.template import PromptColumn, Template, TemplateError
 
 
 def test_fields_are_filled_in() -> None:
@@ -118,7 +119,7 @@ def test_one_way_for_both() -> None:
     assert prompter(InputSettings(paths=(), prompt="p")).fields == ("p",)
     assert prompter(InputSettings(paths=(), template="{a}{b}")).render({"a": "1", "b": "2"}) == "12"
     for wrong in (InputSettings(paths=()), InputSettings(paths=(), prompt="p", template="{a}")):
-        with pytest.raises(ValueError, match="exactly one of `prompt` and `template` must be set"):
+        with pytest.raises(ValueError, match="exactly one of `prompt`, `template` and `messages`"):
             prompter(wrong)
 
 

@@ -22,6 +22,7 @@ _PRICES = ("prompt_per_1k", "completion_per_1k", "unit_hour")
 _CURRENCY = Price().currency
 _DEFAULT_API = ServiceSettings().api
 _BEARER = ("auto", "bearer")
+_PROMPT_WAYS = ("prompt", "template", "messages")
 
 
 def check_together(findings: Findings) -> None:
@@ -65,12 +66,22 @@ def _check_prompt(findings: Findings, data: Any) -> None:
     given = _mapping(data, "input")
     if not given:
         return
-    both = given.get("prompt") is not None and given.get("template") is not None
-    if both:
-        findings.add(("input", "template"), "give either input.prompt or input.template, not both", key=True)
-    elif given.get("prompt") is None and given.get("template") is None:
+    ways = [key for key in _PROMPT_WAYS if given.get(key) is not None]
+    if len(ways) > 1:
+        first, second = ways[0], ways[1]
+        message = f"give either input.{first} or input.{second}, not both"
+        findings.add(("input", second), message, key=True)
+    elif not ways:
         message = "needs the column that holds the prompt (prompt) or a template over columns (template)"
         findings.add(("input",), message, key=True)
+    if ways == ["messages"] and given.get("system") is not None:
+        message = "means nothing beside input.messages, which hold their own system message"
+        findings.add(("input", "system"), message, key=True)
+    dialect = dialect_of(data)
+    for key in ("messages", "system") if not dialect.takes_messages else ():
+        if given.get(key) is not None:
+            message = f"is for chats, but service.api is {dialect.name}"
+            findings.add(("input", key), message, key=True)
 
 
 def _check_columns(findings: Findings, data: Any) -> None:

@@ -57,6 +57,7 @@ _TEXTS: dict[str, Any] = {"type": "array", "items": {"type": "string", "minLengt
 
 Text = Annotated[str, Field(min_length=1), AfterValidator(values.printable)]
 Template = Annotated[str, Field(min_length=1), AfterValidator(values.template)]
+System = Annotated[str, Field(min_length=1), AfterValidator(values.system)]
 LocalPath = Annotated[Text, AfterValidator(values.local_path)]
 Paths = Annotated[
     list[LocalPath],
@@ -84,10 +85,10 @@ class _Section(BaseModel):
 
 
 class InputSection(_Section):
-    """Where rows come from and what is asked of each. Exactly one of prompt and template is given."""
+    """Where rows come from and what is asked of each. Exactly one of prompt, template, messages is given."""
 
     model_config = ConfigDict(
-        json_schema_extra={"oneOf": [{"required": ["prompt"]}, {"required": ["template"]}]}
+        json_schema_extra={"oneOf": [{"required": [way]} for way in ("prompt", "template", "messages")]}
     )
 
     path: Paths = Field(
@@ -97,6 +98,12 @@ class InputSection(_Section):
     prompt: Text | None = Field(default=None, description="column that holds the prompt")
     template: Template | None = Field(
         default=None, description="text over the row's columns: {column}; {{ and }} are braces"
+    )
+    messages: Text | None = Field(
+        default=None, description="column that holds a list of chat messages, each with role and content"
+    )
+    system: System | None = Field(
+        default=None, description="system message of a chat, before the prompt; a template like template"
     )
     columns: list[Text] | None = Field(
         default=None, description="columns carried into the results; all by default"

@@ -64,6 +64,8 @@ def _input(section: InputSection) -> InputSettings:
         id=section.id,
         prompt=section.prompt,
         template=section.template,
+        messages=section.messages,
+        system=section.system,
         columns=None if section.columns is None else tuple(section.columns),
         shard_rows=section.shard_rows,
     )

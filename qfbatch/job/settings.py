@@ -25,8 +25,10 @@ class InputSettings:
     Attributes:
         paths: files, folders and globs, as spelled in the job file.
         id: column with a unique id; None derives ids from file name and row position.
-        prompt: column that holds the prompt; exactly one of `prompt` and `template` is set.
+        prompt: column that holds the prompt; exactly one of `prompt`, `template` and `messages` is set.
         template: text with `{column}` fields; `{{` and `}}` are literal braces.
+        messages: column that holds a list of chat messages.
+        system: template of a system message before the prompt; None for none.
         columns: columns carried into the results; None carries all.
         shard_rows: rows a shard.
     """
@@ -35,6 +37,8 @@ class InputSettings:
     id: str | None = None
     prompt: str | None = None
     template: str | None = None
+    messages: str | None = None
+    system: str | None = None
     columns: tuple[str, ...] | None = None
     shard_rows: int = 1000
 

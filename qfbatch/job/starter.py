@@ -48,6 +48,8 @@ name: {_quoted(_usable(name))}                  # the run directory is runs/<nam
 input:
   path: {_quoted(path)}   # file, folder, glob or a list of them: .jsonl, .jsonl.gz, .jsonl.zst, .parquet
 {_question(row)}
+  # messages: messages           # … or, for chats (openai-chat), a column with a list of messages
+  # system: Answer briefly.      # a chat's system message before the prompt; a template, too
   # columns: [topic]             # columns carried into the results; all by default
   # shard_rows: {InputSettings(paths=()).shard_rows}
 

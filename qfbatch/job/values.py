@@ -60,16 +60,28 @@ def local_path(text: str) -> str:
 
 def template(text: str) -> str:
     """A template that can be read and reads at least one column."""
+    if not _fields(text):
+        raise ValueError("reads no column, so all prompts would be the same; name one as {column}")
+    return text
+
+
+def system(text: str) -> str:
+    """A template that can be read; the same text for all rows is what it mostly is."""
+    _fields(text)
+    if not text.strip():
+        raise ValueError("must not be blank")
+    return text
+
+
+def _fields(text: str) -> tuple[str, ...]:
     try:
         fields = Template(text).fields
     except TemplateError as error:
         raise ValueError(str(error).removeprefix("template: ")) from error
-    if not fields:
-        raise ValueError("reads no column, so all prompts would be the same; name one as {column}")
     for name in fields:
         if found := _CONVERSION.search(name):
             raise ValueError(f'between braces stands a column\'s name alone, without "{found[0][:20]}"')
-    return text
+    return fields
 
 
 def api(text: str) -> str:

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from qfbatch.job.settings import InputSettings
+from qfbatch.prompts import prompter
 from qfbatch.records import Row
-from qfbatch.template import kind_of, missing_column, prompter, quoted
+from qfbatch.template import kind_of, missing_column, quoted
 
 PARAMETERS = "parameters"  # the column with a row's own request parameters
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from qfbatch.errors import InputError
 from qfbatch.job.settings import InputSettings
+from qfbatch.prompts import prompter
 from qfbatch.reader.blocks import Block
 from qfbatch.reader.bytestream import file_bytes
 from qfbatch.reader.duplicates import DuplicateFinder
@@ -21,7 +22,7 @@ from qfbatch.reader.problems import MAX_PROBLEMS, Problems
 from qfbatch.reader.rows import PARAMETERS, RowError, id_of, required_columns, row_parameters
 from qfbatch.records import SourceFile, Survey
 from qfbatch.shards import ShardCutter
-from qfbatch.template import TemplateError, prompter, quoted
+from qfbatch.template import TemplateError, quoted
 from qfbatch.tokens import estimate
 
 CheckParameters = Callable[[Mapping[str, Any]], Sequence[str]]
@@ -106,7 +107,7 @@ class _Surveyor:
         )
 
     def _not_carried(self) -> tuple[str, ...]:
-        named = (self._settings.prompt, self._settings.id, PARAMETERS)
+        named = (self._settings.prompt, self._settings.messages, self._settings.id, PARAMETERS)
         return tuple(name for name in named if name is not None)
 
     def _file(self, file: InputFile) -> SourceFile | None:

@@ -48,13 +48,13 @@ def test_every_key_is_mentioned() -> None:
 
 
 def test_what_is_commented_out_is_valid_too(tmp_path: Path) -> None:
-    """Taking away the comment marks gives a job that loads, but for the prompt named twice."""
+    """Taking away the comment marks gives a job that loads, but for other ways to name the prompt."""
     lines = []
     for line in starter().splitlines():
         bare = line.lstrip()
         indent = line[: len(line) - len(bare)]
         key = bare.removeprefix("# ").split(":")[0]
-        commented = bare.startswith("# ") and indent and key != "template"
+        commented = bare.startswith("# ") and indent and key not in {"template", "messages", "system"}
         lines.append(indent + bare.removeprefix("# ") if commented else line)
     path = tmp_path / "job.yaml"
     path.write_text("\n".join(lines), encoding="utf-8")
@@ -166,7 +166,8 @@ def test_the_schema_has_meanings_ranges_and_defaults() -> None:
     schema = json_schema()
     definitions = schema["$defs"]
     assert schema["required"] == ["name", "input", "models"]
-    assert definitions["InputSection"]["oneOf"] == [{"required": ["prompt"]}, {"required": ["template"]}]
+    ways = [{"required": ["prompt"]}, {"required": ["template"]}, {"required": ["messages"]}]
+    assert definitions["InputSection"]["oneOf"] == ways
     reference = {"type": "string", "pattern": r"^\$\{[A-Za-z_][A-Za-z0-9_]*(:-[^}]*)?\}$"}
     assert definitions["RetrySection"]["properties"]["request_timeout"] == {
         "description": "longest duration of one attempt, seconds",
