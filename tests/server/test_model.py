@@ -223,12 +223,14 @@ def test_parameters_of_v2_reach_the_model(model: EmbeddedServer) -> None:
         assert answer["usage"]["completion_tokens"] == cap
         assert answer["choices"][0]["finish_reason"] == "length"
     assert ask_v2(model, prompt=story)["usage"]["completion_tokens"] == 24
-    texts = [
-        text_of(
-            ask_v2(model, prompt="Repeat the word ha twenty times.", max_tokens=60, temperature=0, **extra)
-        )
-        for extra in ({}, {"presence_penalty": 2}, {"frequency_penalty": 2}, {"repetition_penalty": 2})
+    asked: dict[str, Any] = {"prompt": "Repeat the word ha twenty times.", "max_tokens": 60, "temperature": 0}
+    penalties: list[dict[str, Any]] = [
+        {},
+        {"presence_penalty": 2},
+        {"frequency_penalty": 2},
+        {"repetition_penalty": 2},
     ]
+    texts = [text_of(ask_v2(model, **asked, **penalty)) for penalty in penalties]
     assert len(set(texts)) >= 3
     assert texts[0] not in texts[1:]
 
