@@ -21,7 +21,7 @@ from qfbatch.tally import Asked, Tally, added
 
 WINDOW_S = 60.0  # rates are those of the last minute
 TRUSTED_S = 10.0  # of unpaused time in it: below, the limits alone tell
-LONG_PAUSE_S = 5.0  # what is left of a pause that says nothing of the pace before and after it
+LONG_PAUSE_S = 5.0  # a pause of at least this says nothing of the pace before and after it
 SHORTFALL = 0.9  # of what a limit allows: whoever does less is held back by something else
 RECENT = 20  # looks at what binds; the most frequent of them is shown
 CREDIBLE = 4.0  # the mean prompt that is left is within this factor of the mean over all
@@ -107,6 +107,7 @@ class Forecast:
         self._models = dict(models)
         self._looks: deque[_Look] = deque()
         self._bound: deque[str] = deque(maxlen=RECENT)
+        self._paused = False
 
     def look(self, now: float, lanes: Mapping[str, GateStatistics]) -> Outlook:
         """The outlook at this moment.
@@ -119,9 +120,10 @@ class Forecast:
         unfinished = [name for name, model in self._models.items() if model.tally.left > 0]
         open_lanes = [lanes[name] for name in unfinished if name in lanes]
         # A pause of one endpoint of several is not a pause of the run: the others go on.
-        paused = bool(open_lanes) and all(lane.paused_s > LONG_PAUSE_S for lane in open_lanes)
+        shortest_s = min((lane.paused_s for lane in open_lanes), default=0.0)
+        self._paused = shortest_s > LONG_PAUSE_S or (self._paused and shortest_s > 0)
         looks = self._looks
-        looks.append(_Look(now, paused, done))
+        looks.append(_Look(now, self._paused, done))
         while len(looks) > 2 and looks[1].at <= now - WINDOW_S:  # noqa: PLR2004 - two make a difference
             looks.popleft()
         elapsed = now - looks[0].at

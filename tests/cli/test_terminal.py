@@ -13,13 +13,18 @@ import termios
 import time
 from collections.abc import Callable
 
+import pyte
 import pytest
 
 from cli.desk import Desk
 
 
 def _at_terminal(
-    desk: Desk, *arguments: str, until: Callable[[], bool] | None = None, key: bytes = b"\x03"
+    desk: Desk,
+    *arguments: str,
+    until: Callable[[], bool] | None = None,
+    key: bytes = b"\x03",
+    columns: int = 100,
 ) -> tuple[int, str]:
     """Run a command with a terminal as stdin and stderr; type `key` once `until` holds.
 
@@ -27,11 +32,11 @@ def _at_terminal(
         Exit code and all that the terminal showed.
     """
     master, slave = pty.openpty()
-    termios.tcsetwinsize(slave, (40, 100))
+    termios.tcsetwinsize(slave, (40, columns))
     with subprocess.Popen(
         desk.command(*arguments),
         cwd=desk.path,
-        env={**desk.environment(), "TERM": "xterm", "COLUMNS": "100"},
+        env={**desk.environment(), "TERM": "xterm", "COLUMNS": str(columns)},
         stdin=slave,
         stdout=slave,
         stderr=slave,
@@ -74,6 +79,38 @@ def test_a_bar_at_a_terminal(desk: Desk) -> None:
     assert "complete: 40 succeeded, 0 failed; answers are in runs/desk." in shown
     assert not re.search(r"\d\d:\d\d:\d\d run ", shown)
     assert "Traceback" not in shown
+
+
+@pytest.mark.parametrize(
+    ("columns", "words"),
+    [
+        (80, ["40/40, ", "done", r"\d+ tok/s, .*/~.* CNY, .*in flight"]),
+        (200, ["40/40, ", "done", r"\d+ tokens/s, cost .* of about .* CNY, .*in flight.* tokens"]),
+    ],
+)
+@pytest.mark.parametrize("color", [False, True])
+def test_the_display_fits_its_terminal(desk: Desk, columns: int, words: list[str], *, color: bool) -> None:
+    """On the screen stand one bar and one line of facts, whole; log lines stand above and tear nothing."""
+    desk.rows([f"row {n}" + " {{fault: 429 times=1}}" * (n % 9 == 0) for n in range(40)])
+    endpoint = desk.server.endpoint("echo,delay=0.1")
+    price = {"prompt_per_1k": 1, "completion_per_1k": 2}
+    desk.job(limits={"concurrency": 3}, models=[{"name": "m", "endpoint": endpoint, "price": price}])
+    if not color:
+        desk.environ["NO_COLOR"] = "1"
+    code, shown = _at_terminal(desk, "run", "job.yaml", "--retry-failed", columns=columns)
+    assert code == 0, shown
+    screen = pyte.HistoryScreen(columns, 400)
+    stream = pyte.Stream(screen)
+    stream.feed(shown)
+    lines = [line.rstrip() for line in screen.display]
+    bars = [n for n, line in enumerate(lines) if "%|" in line]
+    assert len(bars) == 1, lines
+    bar, facts = lines[bars[0]], lines[bars[0] + 1]
+    assert bar.startswith("desk 100%|")
+    for text in words:
+        assert re.search(text, f"{bar}\n{facts}")
+    assert "m: throttled" in "".join(lines[: bars[0]])
+    assert ("\x1b[33m" in shown) is color
 
 
 @pytest.mark.parametrize("options", [(), ("--no-progress",)])

@@ -12,6 +12,7 @@ import pytest
 
 from qfbatch.limits.gate import Gate
 from qfbatch.limits.quota import Quota
+from qfbatch.outlook import Outlook
 from qfbatch.progress.bar import ProgressBar
 from qfbatch.progress.eventfile import EventFile
 from qfbatch.progress.events import (
@@ -33,8 +34,13 @@ from qfbatch.progress.events import (
 from qfbatch.progress.log import LogLines
 from qfbatch.progress.survey import SurveyProgress
 from qfbatch.records import ErrorKind, Record, Status
+from qfbatch.tally import Standing
 
 START = 1_790_000_000.0
+FACTS = (
+    "1 failed, 64 tokens/s, cost 10.00 of about 40.00 CNY, limit tpm, 0 in flight, 3 waiting, 2 throttled, "
+    "1 retried, 800 tokens"
+)
 MORE = " (and 1 more since the last such line)"
 
 
@@ -65,7 +71,30 @@ FAILED = record(
     total_tokens=None, cost=None,
 )  # fmt: skip
 STILL = Gate(Quota(4), 0.0).statistics(0.0)
-PULSE = Pulse(lanes={"": STILL, "m": STILL}, waiting=3)
+
+
+def pulse(committed: int, *, at_s: float, failed: int = 0) -> Pulse:
+    """How things stand `at_s` seconds after the start, 20 of 100 rows having been done before."""
+    standing = Standing(
+        succeeded=20 + committed - failed, failed=failed, left=80 - committed, total_tokens=40 * committed,
+        cost={"CNY": 0.5 * committed},
+    )  # fmt: skip
+    rows_per_s = committed / at_s
+    outlook = Outlook(
+        rows_per_s=rows_per_s, tokens_per_s=40 * rows_per_s, eta_s=(80 - committed) / rows_per_s,
+        binding="tpm", decides="tpm", cost={"CNY": 40.0},
+    )  # fmt: skip
+    return Pulse(
+        lanes={"": STILL, "m": STILL},
+        waiting=3,
+        models={"m": standing},
+        outlook=outlook,
+        throttled=2,
+        retried=1,
+    )
+
+
+PULSE = pulse(10, at_s=5)
 STORY: list[tuple[float, Event]] = [
     (0, Surveyed(10, 100)),
     (0, RunStarted("runs/eval", rows=100, done=20, notes=("a torn tail was cut off",))),
@@ -77,6 +106,7 @@ STORY: list[tuple[float, Event]] = [
     (5, PULSE),
     (6, TokenRenewed()),
     (12, RowsCommitted([record(n) for n in range(10, 19)] + [FAILED])),
+    (12.5, pulse(20, at_s=12.5, failed=1)),
     (13, AttemptFailed("m", "r7", 2, ErrorKind.TIMEOUT, None, "no answer in time")),
     (14, ShardClosed("m", 0, 20)),
     (15, Stopping("interrupted by SIGINT", in_flight=4)),
@@ -101,47 +131,49 @@ def test_log_lines_as_text() -> None:
         "m: row r3: attempt 1 failed: internal error; will be retried",
         "m: throttled (rpm limit); pausing 1.5 s",
         "the access token was renewed",
-        "40/100 rows, 1.7 rows/s, 63 tokens/s, 1 failed, about 0:00:36 left",
+        f"40/100 rows, 1.6 rows/s, {FACTS}, about 0:00:38 left",
         "m: row r7: attempt 2 failed: no answer in time; will be retried" + MORE,
         "stopping, 4 calls on their way: interrupted by SIGINT",
     ] == [line.split(" ", 1)[1] for line in stream.getvalue().splitlines()]
 
 
 def test_log_lines_as_json() -> None:
-    """As JSON each line is an object with time, level and message."""
+    """As JSON each line is an object with time, level and message; one of progress holds the figures, too."""
     clock, stream = Clock(), io.StringIO()
-    tell(LogLines(clock, stream=stream, as_json=True, progress=False), clock)
+    tell(LogLines(clock, stream=stream, as_json=True), clock)
     lines = [json.loads(line) for line in stream.getvalue().splitlines()]
-    assert {("time", "level", "message")} == {tuple(line) for line in lines}
-    assert ["warning", "info", "warning", "warning", "info", "warning", "warning"] == [
+    assert ["warning", "info", "warning", "warning", "info", "info", "warning", "warning"] == [
         line["level"] for line in lines
     ]
     assert [START, START] == [datetime.fromisoformat(line["time"]).timestamp() for line in lines[:2]]
+    [progress] = [line for line in lines if "progress" in line]
+    figures = progress["progress"]
+    assert (100, 40, 60) == (figures["rows"], figures["done"], figures["models"]["m"]["left"])
+    assert (1.6, "tpm") == (figures["outlook"]["rows_per_s"], figures["outlook"]["binding"])
 
 
-def test_log_line_of_a_group_committed_at_once() -> None:
-    """No time passed: nothing divides by zero."""
+def test_quiet_log_has_no_progress() -> None:
+    """Only what happened is said."""
     clock, stream = Clock(), io.StringIO()
-    log = LogLines(clock, stream=stream, every_s=0.0)
-    log(RunStarted("r", rows=1, done=0))
-    log(RowsCommitted([record(0)]))
-    log(RowsCommitted([]))
-    assert 3 == len(stream.getvalue().splitlines())
+    tell(LogLines(clock, stream=stream, progress=False), clock)
+    assert "rows/s" not in stream.getvalue()
 
 
 def test_bar_shows_totals() -> None:
-    """The bar ends with all rows, tokens, cost, failures, refusals and what is in flight."""
+    """The bar ends with all rows, rates, cost, failures, refusals, what binds and what is in flight."""
     clock, stream = Clock(), io.StringIO()
-    tell(ProgressBar(stream), clock)
+    tell(ProgressBar(stream, {"NO_COLOR": "1"}, clock), clock)
     shown = stream.getvalue()
     for text in [
         "note: a torn tail was cut off",
         "m: throttled (rpm limit); pausing 1.5 s",
         "stopping, 4 calls on their way: interrupted by SIGINT",
-        "40/100",
-        "760 tokens, 9.5000 CNY, 1 failed, 2 throttled, 0 in flight",
+        "eval  40%|",
+        "40/100, 1.6 rows/s, 0:00:38 left",
+        "1 failed, 64 tok/s, 10.00/~40.00 CNY, limit tpm, 0 in flight, 3 waiting",
     ]:
         assert text in shown
+    assert "\x1b[33m" not in shown
 
 
 def test_events_before_the_start_or_after_the_end_are_ignored_by_the_bar() -> None:
@@ -149,7 +181,7 @@ def test_events_before_the_start_or_after_the_end_are_ignored_by_the_bar() -> No
     stream = io.StringIO()
     bar = ProgressBar(stream)
     bar(PULSE)
-    bar(RowsCommitted([record(1)]))
+    bar(TokenRenewed())
     bar(RunEnded(0, 1, 0, 0))
     assert "" == stream.getvalue()
 
