@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import io
 import json
-from datetime import UTC, datetime
+from collections import Counter
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -191,16 +192,60 @@ def test_event_file_lines_parse(tmp_path: Path) -> None:
     clock, path = Clock(), tmp_path / "events.jsonl"
     tell(EventFile(path, clock), clock)
     lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-    told = [(at, event) for at, event in STORY if not isinstance(event, Pulse | Surveyed)]
-    assert [type(event).__name__ for _, event in told] == [line["event"] for line in lines]
-    assert [datetime.fromtimestamp(START + at, UTC).isoformat(timespec="milliseconds") for at, _ in told] == [
-        line["time"] for line in lines
-    ]
+    names = [line["event"] for line in lines]
+    told = [type(event).__name__ for _, event in STORY if not isinstance(event, Pulse | Surveyed)]
+    assert Counter(told) == Counter(names)
+    assert ("RunStarted", "RunEnded") == (names[0], names[-1])
+    assert {START + at for at, _ in STORY} >= {
+        datetime.fromisoformat(line["time"]).timestamp() for line in lines
+    }
     committed = [line for line in lines if line["event"] == "RowsCommitted"]
-    assert (10, 0, []) == tuple(committed[0][key] for key in ("rows", "failed", "failures"))
-    assert [{"model": "m", "row_id": "r9", "kind": "too_long", "code": 336103, "message": "too long"}] == (
-        committed[1]["failures"]
+    assert (10, {"m": {"succeeded": 10}}, []) == tuple(
+        committed[0][key] for key in ("rows", "models", "failures")
     )
+    assert [
+        {
+            "model": "m",
+            "row_id": "r9",
+            "kind": "too_long",
+            "code": 336103,
+            "message": "too long",
+            "attempts": 1,
+        }
+    ] == committed[1]["failures"]
+
+
+def test_event_file_grows_with_time_not_with_rows(tmp_path: Path) -> None:
+    """A thousand commits, retries and failed rows in a second are a few lines, and none goes uncounted."""
+    clock, path = Clock(), tmp_path / "events.jsonl"
+    file = EventFile(path, clock)
+    for number in range(1000):
+        clock.now = START + number / 1000
+        file(RowsCommitted([record(number), FAILED]))
+        file(AttemptFailed("m", f"r{number}", 1, ErrorKind.SERVER, 336000, "internal error", 0.5))
+    clock.now = START + 2
+    file(RunEnded(0, 1000, 1000, 0))
+    lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    assert 10 + 1 + 2 + 1 == len(lines)
+    [committed] = [line for line in lines if line["event"] == "RowsCommitted"]
+    assert (2000, 1000, 10) == (committed["rows"], committed["groups"], len(committed["failures"]))
+    more = {
+        (line["of"], line["kind"], line["code"], line["count"]) for line in lines if line["event"] == "More"
+    }
+    assert {("AttemptFailed", "server", 336000, 990), ("RowFailed", "too_long", 336103, 990)} == more
+
+
+def test_event_file_tells_once_a_minute_how_the_run_stands(tmp_path: Path) -> None:
+    """Pulses come twice a second; one a minute is kept."""
+    clock, path = Clock(), tmp_path / "events.jsonl"
+    file = EventFile(path, clock)
+    file(RunStarted("r", 100, 20))
+    for half_second in range(1, 301):
+        clock.now = START + half_second / 2
+        file(PULSE)
+    file(RunEnded(0, 1, 0, 0))
+    names = [json.loads(line)["event"] for line in path.read_text(encoding="utf-8").splitlines()]
+    assert ["RunStarted", "Pulse", "Pulse", "RunEnded"] == names
 
 
 def test_event_file_that_cannot_be_written_does_not_end_the_run(tmp_path: Path) -> None:
