@@ -16,7 +16,7 @@ $(VENV)/.base:
 	@touch $@
 
 $(VENV)/.local: pyproject.toml $(VENV)/.base
-	$(BIN)/python -m pip install --quiet --editable '.[local]'
+	$(BIN)/python -m pip install --quiet --editable '.[local,html]'
 	@touch $@
 
 $(VENV)/.dev: pyproject.toml $(VENV)/.base
@@ -27,8 +27,8 @@ run: $(VENV)/.local ## run jobs/eval.yaml (JOB=… for another) through the embe
 	@$(QFBATCH) serve --fetch-model
 	@$(QFBATCH) run $(JOB)
 
-report: $(VENV)/.local ## token costs and quality of the run of jobs/eval.yaml (JOB=… for another)
-	@$(QFBATCH) report $(JOB)
+report: $(VENV)/.local ## token costs and quality of the run of jobs/eval.yaml (JOB=… for another; HTML=page.html: a page, too)
+	@$(QFBATCH) report $(JOB) $(if $(HTML),--html $(HTML))
 
 test: $(VENV)/.dev ## all tests
 	@$(QFBATCH) serve --fetch-model

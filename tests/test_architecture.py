@@ -42,6 +42,8 @@ FLOORS: dict[int, tuple[str, ...]] = {
         "pricing",
         "prompts",
         "retry",
+        "sampled",
+        "sampling",
         "schema",
         "service",
         "shards",
@@ -91,6 +93,7 @@ THIRD_PARTY: dict[str, tuple[str, ...]] = {
         "distributions",
         "planning",  # what the rows already answered tell of the others
         "rehoming",  # a run's answers, looked up by what was asked
+        "sampling",
         "summary",
     ),
     "pyarrow": (
@@ -117,10 +120,24 @@ THIRD_PARTY: dict[str, tuple[str, ...]] = {
     "zstandard": ("cli.init", "reader.bytestream"),
     # Fast frozen values and JSON: the language of all floors, hence allowed anywhere.
     "msgspec": ("",),
+    "jinja2": ("render.html.page",),
+    "markupsafe": ("render.html.page",),  # jinja2's own: the type of text that needs no escaping any more
+    "vl_convert": ("render.html.drawing",),
 }
-# What the embedded server's parent must not need: they are optional.
-OPTIONAL = {"starlette", "uvicorn", "xllamacpp"}
-LAZY_IMPORTERS = {"qfbatch.cli.main": "a command is loaded only when called", "qfbatch.cli.serve": "extras"}
+# What must not be needed where it is not asked for, each with the package whose modules may reach it.
+OPTIONAL = {
+    "jinja2": "render.html",
+    "markupsafe": "render.html",
+    "starlette": "server",
+    "uvicorn": "server",
+    "vl_convert": "render.html",
+    "xllamacpp": "server",
+}
+LAZY_IMPORTERS = {
+    "qfbatch.cli.main": "a command is loaded only when called",
+    "qfbatch.cli.page": "extras",
+    "qfbatch.cli.serve": "extras",
+}
 
 HEAVY = {"asyncio", "polars", "pyarrow", "pydantic", "pyreqwest", "rich", "starlette", "tqdm", "uvloop"}
 LINES = 400
@@ -243,16 +260,19 @@ def test_third_party_packages_have_their_places() -> None:
     assert unused == []
 
 
-def test_optional_packages_stay_behind_the_server() -> None:
-    """Whatever reaches an optional package is a server module that only `qfbatch serve` loads, lazily."""
+@pytest.mark.parametrize("home", sorted(set(OPTIONAL.values())))
+def test_optional_packages_stay_at_home(home: str) -> None:
+    """Whatever reaches an optional package stands in the one part that a command loads lazily, when asked."""
+    packages = {package for package, place in OPTIONAL.items() if place == home}
     needing = {
         module
         for module, tree in MODULES.items()
-        if any(name.split(".")[0] in OPTIONAL for _, name in _imports(tree))
+        if any(name.split(".")[0] in packages for _, name in _imports(tree))
     }
+    assert needing
     while more := {module for module in MODULES if _own_imports(module) & needing} - needing:
         needing |= more
-    assert [module for module in sorted(needing) if not _matches(module, "server")] == []
+    assert [module for module in sorted(needing) if not _matches(module, home)] == []
 
 
 def test_help_is_light() -> None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Sequence
+from pathlib import Path
 
 import click
 
 from qfbatch.checkpoint.files import replace_file
 from qfbatch.checkpoint.results import scan_results
 from qfbatch.cli.output import emit, wants_color
+from qfbatch.cli.page import Page
 from qfbatch.cli.target import Run, open_run
 from qfbatch.errors import StorageError
 from qfbatch.render import csv_text, json_text, markdown, table
@@ -24,22 +26,43 @@ FORMATS = ("table", "json", "csv", "markdown")
 @click.argument("targets", nargs=-1, required=True, metavar="TARGET...")
 @click.option("--by", multiple=True, metavar="COLUMN", help="Also by the values of this column; repeatable.")
 @click.option("--format", "form", type=click.Choice(FORMATS), default="table", show_default=True)
-def command(targets: tuple[str, ...], by: tuple[str, ...], form: str) -> None:
+@click.option(
+    "--html",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Also write a page with charts and answers.",
+)
+@click.option(
+    "--sample",
+    type=click.IntRange(0),
+    default=100,
+    show_default=True,
+    metavar="N",
+    help="Prompts whose answers the page shows; 0: none.",
+)
+def command(targets: tuple[str, ...], by: tuple[str, ...], form: str, html: Path | None, sample: int) -> None:
     """Token costs and quality of one or more runs.
 
     TARGET is a run directory or a job file. COLUMN is a carried column (topic) or a column of the results
     (finish_reason). Each run's last report is also kept as JSON in its directory (report.json).
     """
-    print_report([open_run(target) for target in targets], by=by, form=form)
+    page = None if html is None else Page.at(html)
+    runs = [open_run(target) for target in targets]
+    sections = print_report(runs, by=by, form=form)
+    if page is not None:
+        page.write(runs, sections, prompts=sample)
 
 
-def print_report(runs: Sequence[Run], *, by: Sequence[str] = (), form: str = "table") -> None:
+def print_report(runs: Sequence[Run], *, by: Sequence[str] = (), form: str = "table") -> list[Section]:
     """Report on runs to stdout, and keep each one's report in its directory.
 
     Args:
         runs: what to report on.
         by: columns to group by.
         form: one of `FORMATS`.
+
+    Returns:
+        The runs' figures.
 
     Raises:
         UsageError: there is no such column.
@@ -49,6 +72,7 @@ def print_report(runs: Sequence[Run], *, by: Sequence[str] = (), form: str = "ta
     for run, part in zip(runs, sections, strict=True):
         _keep(run, part)
     emit(_rendered(sections, form))
+    return sections
 
 
 def _section(run: Run, by: Sequence[str]) -> Section:
