@@ -86,7 +86,8 @@ def failure_of(answer: Body, status: int, header: Header, *, now: float) -> Fail
     code, kind_of_error, message = _words(answer)
     kind, action = _classify(code, kind_of_error, status)
     name = next((name for name in (code, kind_of_error) if _is_name(name)), None)
-    words = ": ".join(part for part in (name, message) if part)
+    # In brackets: as "invalid_api_key: words" the words would be taken for the key, and blanked.
+    words = " ".join(part for part in (f"[{name}]" if name else "", message) if part)
     number = integer(code)
     own = int32(number) if number else None
     return Failure(

@@ -8,7 +8,8 @@ from qfbatch.service.dialect import Header, RateSignals
 
 MAX_RESET_S = 7 * 86400.0  # beyond it, a number is a date or nonsense
 
-_DURATION = re.compile(r"(?:([0-9.]+)d)?(?:([0-9.]+)h)?(?:([0-9.]+)m(?!s))?(?:([0-9.]+)s)?(?:([0-9.]+)ms)?")
+_NUMBER = r"([0-9]+(?:\.[0-9]+)?)"
+_DURATION = re.compile("".join(f"(?:{_NUMBER}{unit})?" for unit in ("d", "h", "m(?!s)", "s", "ms")))
 _UNITS_S = (86400.0, 3600.0, 60.0, 1.0, 0.001)
 
 

@@ -14,10 +14,11 @@ MAX_MESSAGE = 500
 _SECRETS = re.compile(
     r"""(?ix)
     (authorization["']?\s*[:=]\s*["']?) (?:(?:bearer|basic)\s+)? [^\s"',]+
-    | ((?:access_token|refresh_token|client_secret|client_id|session_key|session_secret|api_?key|secret_?key
-        |access_?key|password|(?<![a-z])(?:ak|sk))
+    | ((?:access_token|refresh_token|client_secret|client_id|session_key|session_secret|secret_?key
+        |api[_\x20-]?key(?:\s+\w+)?|access_?key|password|(?<![a-z])(?:ak|sk))
         (?:["']|%22)?\s*(?:=|:|%3d|%3a)\s*(?:["']|%22)?) [^&\s"',;}]+
     | (bearer\s+) [^\s"',]+
+    | \b(sk-)(?=[\w*.-]*[0-9*])[\w*.-]{8,}  # a bearer key by its own beginning
     | (bce-auth-v1/|bce-v3/|\bALTAK-) [^\s"',]+
     | (://) [^/\s@]+ (?=@)
     | \b[0-9]{2}\.[0-9a-f]{32}\.[0-9]+\.[0-9]+(?:\.[\w-]+)?  # an access token by its own shape

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from qfbatch.breaker import BreakerPolicy
 from qfbatch.limits.gate import MAX_PAUSE_S
 from qfbatch.records import Action, ErrorKind
 from qfbatch.retry import RetryPolicy
+from qfbatch.service import openai_errors
 from qfbatch.service.http_failures import MAX_RETRY_AFTER_S
 from qfbatch.service.qianfan import ERROR_CODES
 from qfbatch.service.redaction import MAX_MESSAGE
@@ -39,15 +41,37 @@ def test_the_table_of_codes_is_the_code() -> None:
     assert page == ERROR_CODES
 
 
+def test_the_table_of_words_is_the_code() -> None:
+    """Every code and type of the OpenAI dialects is classified as the page says, none is missing."""
+    page = {
+        name: (ErrorKind(kind), Action(word))
+        for names, word, kind in table("code or type")
+        for name in re.findall(r"`([^`]+)`", names)
+        if name != "is_safe"
+    }
+    assert page == openai_errors.ERROR_CODES
+
+
+def test_the_table_of_statuses_is_the_code() -> None:
+    """The statuses that mean more there than in HTTP are those of the page."""
+    page = {
+        int(status): (ErrorKind(kind), Action(word))
+        for statuses, word, kind in table("status, where no code is known")
+        for status in re.findall(r"\d+", statuses)
+        if status != "200"
+    }
+    assert page == openai_errors.STATUSES
+
+
 def test_every_word_is_explained() -> None:
     """The words of the table are those of the code, each with its meaning."""
     assert [row[0] for row in table("word")] == [action.value for action in Action]
 
 
 def test_every_kind_can_be_met() -> None:
-    """Each `error_kind` that results may hold stands on the page, but for what another dialect has alone."""
-    kinds = {row[-1] for heading in ("code", "anything else") for row in table(heading)}
-    assert {kind.value for kind in ErrorKind} - kinds == {"unsafe"}
+    """Each `error_kind` that results may hold stands on the page."""
+    kinds = {row[-1] for heading in ("code", "code or type", "anything else") for row in table(heading)}
+    assert {kind.value for kind in ErrorKind} - kinds == set()
     assert [code for code in Refusal if f"`{code}`" not in PAGE] == []
 
 

@@ -100,6 +100,8 @@ TOKEN = "24.0123456789abcdef0123456789abcdef.2592000.1700000000.282335-12345"
         ("{'session_secret': 'SECRET'}", "{'session_secret': '***'}"),
         ("access_token%3DSECRET", "access_token%3D***"),
         ("AK=SECRET sk: SECRET", "AK=*** sk: ***"),
+        ("API key provided: SECRET. Bad.", "API key provided: *** Bad."),
+        ("key sk-SECRET-0123-x, no", "key sk-***, no"),
         ("api_key=SECRET, apikey: SECRET", "api_key=***, apikey: ***"),
         ("secret_key=SECRET access_key=SECRET", "secret_key=*** access_key=***"),
         ("sent Bearer SECRET.SECRET-x", "sent Bearer ***"),
@@ -124,6 +126,7 @@ def test_secrets_are_blanked(message: str, expected: str) -> None:
     "message",
     [
         "task=5 risk: high, the disk=full",
+        "[invalid_api_key] no api key was given; ask-someone, risk-free-2024",
         "unknown client id",
         "Client authentication failed",
         "Access token invalid or no longer valid",
