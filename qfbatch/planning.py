@@ -23,10 +23,13 @@ from qfbatch.limits.quota import Quota
 from qfbatch.plans import BudgetPlan, ModelPlan, Plan, Prediction
 from qfbatch.reader.changes import changed_files
 from qfbatch.records import Shard, Survey
-from qfbatch.resuming import deciding_differences, is_replaceable
+from qfbatch.rehoming import count_kept
+from qfbatch.resuming import deciding_differences, input_difference, is_replaceable
 from qfbatch.session import OpenSession, RunOptions
 from qfbatch.surveying import OnSurvey, survey_input
 from qfbatch.tally import total
+
+FRESH, ACCEPT = "run --fresh", "run --accept-input-change"
 
 
 def plan_job(job: Job, options: RunOptions | None = None, *, on_survey: OnSurvey | None = None) -> Plan:
@@ -48,9 +51,16 @@ def plan_job(job: Job, options: RunOptions | None = None, *, on_survey: OnSurvey
     if manifest is not None and not is_replaceable(layout, manifest, job):
         differing = deciding_differences(layout, manifest, job)
         if differing:
-            stands = f"a run would be refused: the job changed ({'; '.join(differing)}); see run --fresh"
+            stands = (
+                f"a run would be refused: the job changed ({'; '.join(differing)}); planned as with {FRESH}"
+            )
         elif changed_files(manifest.survey.files, job.input):
-            stands = "a run would be refused: the input changed; see run --accept-input-change"
+            keys = bytearray()
+            found = survey_input(job, on_survey, keys.extend)
+            change = input_difference(layout, bytes(keys))
+            stands = f"a run would be refused: the input changed: {change}; planned as with {ACCEPT}"
+            before = _done(scan_results(layout))
+            done = _Done(count_kept(job.input, job.models, layout, found), before.tokens, before.cost)
         else:
             stands, found, done = "resumes", manifest.survey, _done(scan_results(layout))
     found = found or survey_input(job, on_survey)

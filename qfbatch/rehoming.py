@@ -9,7 +9,7 @@ new input.
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
 from hashlib import blake2b
 from pathlib import Path
@@ -18,18 +18,20 @@ import polars as pl
 import pyarrow as pa
 from msgspec import Struct
 
-from qfbatch.checkpoint.directory import list_parts
+from qfbatch.checkpoint.directory import list_journals, list_parts
+from qfbatch.checkpoint.journal import read_journal
 from qfbatch.checkpoint.layout import RunLayout, slug
-from qfbatch.checkpoint.parts import read_part_rows, write_part
+from qfbatch.checkpoint.parts import find_part_rows, merge_rows, read_part_rows, write_part
 from qfbatch.job.settings import InputSettings, ModelSettings
 from qfbatch.prompts import prompter
 from qfbatch.reader.keys import KEY_BYTES
 from qfbatch.reader.rows import row_parameters
 from qfbatch.reader.shard_reader import ShardReader
-from qfbatch.records import Row, Shard, Survey
+from qfbatch.records import Row, Shard, Status, Survey
 from qfbatch.schema import under_identity
 from qfbatch.service.parameters import as_sent, body_fields
 
+_IDENTITY = ["row_id", "prompt", "parameters"]
 OPEN_PARTS = 16  # decoded parts kept while gathering; a shuffled input draws on many at once
 
 
@@ -109,7 +111,8 @@ def rehome(
             paths = [path for (model_slug, _), path in parts.items() if model_slug == slug(model.name)]
             if not paths:
                 continue
-            matches = _match(settings, model, paths, survey, reader)
+            answers = _places("part", "row", _answered(settings, map(_asked, paths)))
+            matches = _match(answers, _places("shard", "position", _wanted(settings, model, survey, reader)))
             files = {file.name: file for file in survey.files}
             shards = {shard.number: shard for shard in survey.shards}
             load = lru_cache(OPEN_PARTS)(lambda index, paths=paths: read_part_rows(paths[index]))
@@ -125,19 +128,60 @@ def rehome(
     return kept
 
 
-def _match(
-    settings: InputSettings, model: ModelSettings, paths: Sequence[Path], survey: Survey, reader: ShardReader
-) -> pl.DataFrame:
-    """Which answer (part, row) goes to which row (shard, position)."""
-    answers = _places("part", "row", _answered(settings, paths))
-    wanted = _places("shard", "position", _wanted(settings, model, survey, reader))
+def count_kept(
+    settings: InputSettings, models: Sequence[ModelSettings], layout: RunLayout, survey: Survey
+) -> dict[tuple[str, int], tuple[int, int]]:
+    """How many answers `rehome` would keep; nothing is written, and journals may be open.
+
+    Args:
+        settings: the job's input.
+        models: whose answers are counted.
+        layout: the run as it is.
+        survey: of the present input.
+
+    Returns:
+        By (model, shard number): rows kept, and how many of them stand as failed.
+
+    Raises:
+        InputError: the input changed again.
+        StorageError: a file could not be read.
+    """
+    kept = {}
+    with ShardReader(settings) as reader:
+        for model in models:
+            tables = list(_tables(layout, model))
+            failed = [status == Status.FAILED for table in tables for status in table["status"].to_pylist()]
+            keys = (key for _, _, key in _answered(settings, tables))
+            answers = _places("row", "failed", ((n, failed[n], key) for n, key in enumerate(keys)))
+            matches = _match(answers, _places("shard", "position", _wanted(settings, model, survey, reader)))
+            for shard, rows, among in matches.group_by("shard").agg(pl.len(), pl.sum("failed")).iter_rows():
+                kept[model.name, int(shard)] = int(rows), int(among)
+    return kept
+
+
+def _tables(layout: RunLayout, model: ModelSettings) -> Iterator[pa.Table]:
+    """A model's answers, shard by shard, as far as identity and status go."""
+    journals = {key: path for key, path in list_journals(layout).items() if key[0] == slug(model.name)}
+    for (_, number), path in journals.items():
+        part = find_part_rows(layout.part(model.name, number))
+        yield merge_rows(part, read_journal(path).records).select([*_IDENTITY, "status"])
+    for key, path in list_parts(layout).items():
+        if key[0] == slug(model.name) and key not in journals:
+            yield read_part_rows(path, [*_IDENTITY, "status"])
+
+
+def _asked(part: Path) -> pa.Table:
+    return read_part_rows(part, _IDENTITY)
+
+
+def _match(answers: pl.DataFrame, wanted: pl.DataFrame) -> pl.DataFrame:
+    """Which answer goes to which row (shard, position)."""
     return wanted.join(answers, on=["high", "low", "occurrence"], how="inner").sort("shard", "position")
 
 
-def _answered(settings: InputSettings, paths: Sequence[Path]) -> Iterator[tuple[int, int, bytes]]:
-    for index, path in enumerate(paths):
-        table = read_part_rows(path, ["row_id", "prompt", "parameters"])
-        columns = (table[name].to_pylist() for name in table.column_names)
+def _answered(settings: InputSettings, tables: Iterable[pa.Table]) -> Iterator[tuple[int, int, bytes]]:
+    for index, table in enumerate(tables):
+        columns = (table[name].to_pylist() for name in _IDENTITY)
         for position, (row_id, prompt, parameters) in enumerate(zip(*columns, strict=True)):
             yield index, position, _key(settings, row_id, prompt, parameters)
 

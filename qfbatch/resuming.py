@@ -99,7 +99,7 @@ def follow_input(
     succession = Succession(layout)
     succession.begin()
     found = survey_with_keys(job, succession.next.keys, on_survey)
-    difference = _difference(layout, succession.next)
+    difference = input_difference(layout, succession.next.keys.read_bytes())
     if not accept:
         succession.finish()  # nothing is ready: this clears what was begun
         raise RunMismatch(
@@ -139,12 +139,18 @@ def _close_journals(models: Sequence[ModelSettings], layout: RunLayout, manifest
     return list(recovery.notes)
 
 
-def _difference(before: RunLayout, now: RunLayout) -> str:
+def input_difference(before: RunLayout, now: bytes) -> str:
+    """How the input differs from the run's, in rows.
+
+    Args:
+        before: the run directory.
+        now: the keys of the present input's rows.
+    """
     try:
         old = before.keys.read_bytes()
     except OSError:
         return "its rows cannot be compared, for input.keys is missing"
-    difference = count_differences(old, now.keys.read_bytes())
+    difference = count_differences(old, now)
     return (
         f"{difference.new} rows new, {difference.gone} gone, {difference.changed} changed, "
         f"{difference.same} the same"

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from qfbatch.checkpoint.results import scan_results
 from qfbatch.errors import RunMismatch
+from qfbatch.planning import plan_job
 from qfbatch.rehoming import InputDifference, count_differences
 from qfbatch.resuming import follow_input
 from resume.runs import MODELS, answer_to, begin_run, make_job, write_rows
@@ -39,7 +40,7 @@ def as_input(rows: Rows, *, with_ids: bool, start: int = 0) -> Rows:
 @settings(max_examples=60, deadline=None)
 @given(data=st.data(), with_ids=st.booleans())
 def test_answers_follow_their_rows_through_any_edit(data: st.DataObject, with_ids: bool) -> None:  # noqa: FBT001
-    """After any edit of the input, a row has an answer exactly if an equal row had one, and it is its own."""
+    """After any edit a row has an answer exactly if an equal row had one, as a plan counts before."""
     before = as_input(data.draw(st.lists(contents, min_size=1, max_size=12)), with_ids=with_ids)
     places = st.tuples(st.sampled_from([m.name for m in MODELS]), st.integers(0, len(before) - 1))
     answered = data.draw(st.sets(places, max_size=20))
@@ -56,8 +57,14 @@ def test_answers_follow_their_rows_through_any_edit(data: st.DataObject, with_id
         layout, manifest = begin_run(job, answered)
         write_rows(folder / "rows.jsonl", [*now, {"id": "last", "prompt": "z", "topic": 9}])
         now = [*now, {"id": "last", "prompt": "z", "topic": 9}]
+        planned = plan_job(job)
         follow_input(job, layout, manifest, accept=True, on_survey=None)
         results = scan_results(layout).collect().to_dicts()
+        if answered:
+            done = Counter(row["model"] for row in results)
+            assert [(done[m.name], len(now) - done[m.name]) for m in planned.models] == [
+                (m.done, m.left) for m in planned.models
+            ]
 
     for model in MODELS:
         mine = [row for row in results if row["model"] == model.name]
