@@ -1,17 +1,123 @@
 """qfbatch: a batch runner for text-completion endpoints.
 
-The command line is the product; the same things can be had from Python:
+The command line is the product; the same things can be had from Python (docs/python.md):
 
-    from pathlib import Path
-    from qfbatch.job.load import load_job
-    from qfbatch.runner import RunOptions, run_job
+    import qfbatch
 
-    job = load_job(Path("jobs/eval.yaml"), environ={})
-    result = run_job(job, RunOptions(), environ={}, observe=print)
+    job = qfbatch.load_job("jobs/eval.yaml")
+    print(qfbatch.plan(job).tokens)
+    qfbatch.run(job, observe=print)
+    print(qfbatch.open_results(job).collect())
 
-Importing this package imports nothing else.
+Importing this package imports nothing else: a name is looked up when it is first used.
 """
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from qfbatch._version import __version__
 
-__all__ = ["__version__"]
+if TYPE_CHECKING:
+    from qfbatch.errors import (
+        BudgetReached,
+        InputError,
+        Interrupted,
+        JobFileError,
+        QfbatchError,
+        RunDirectoryError,
+        ServiceRefused,
+        UsageError,
+    )
+    from qfbatch.interface import load_job, open_results, plan, run, run_async
+    from qfbatch.job.settings import Job, ModelSettings
+    from qfbatch.plans import ModelPlan, Plan
+    from qfbatch.pricing import Price
+    from qfbatch.progress.events import (
+        AttemptFailed,
+        Event,
+        Observer,
+        Pulse,
+        RowsCommitted,
+        RunEnded,
+        RunStarted,
+        ShardClosed,
+        Throttled,
+    )
+    from qfbatch.records import Record, Status
+    from qfbatch.session import RunResult
+
+_HOMES = {
+    "qfbatch.errors": (
+        "BudgetReached",
+        "InputError",
+        "Interrupted",
+        "JobFileError",
+        "QfbatchError",
+        "RunDirectoryError",
+        "ServiceRefused",
+        "UsageError",
+    ),
+    "qfbatch.interface": ("load_job", "open_results", "plan", "run", "run_async"),
+    "qfbatch.job.settings": ("Job", "ModelSettings"),
+    "qfbatch.plans": ("ModelPlan", "Plan"),
+    "qfbatch.pricing": ("Price",),
+    "qfbatch.progress.events": (
+        "AttemptFailed",
+        "Event",
+        "Observer",
+        "Pulse",
+        "RowsCommitted",
+        "RunEnded",
+        "RunStarted",
+        "ShardClosed",
+        "Throttled",
+    ),
+    "qfbatch.records": ("Record", "Status"),
+    "qfbatch.session": ("RunResult",),
+}
+_HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
+
+__all__ = [
+    "AttemptFailed",
+    "BudgetReached",
+    "Event",
+    "InputError",
+    "Interrupted",
+    "Job",
+    "JobFileError",
+    "ModelPlan",
+    "ModelSettings",
+    "Observer",
+    "Plan",
+    "Price",
+    "Pulse",
+    "QfbatchError",
+    "Record",
+    "RowsCommitted",
+    "RunDirectoryError",
+    "RunEnded",
+    "RunResult",
+    "RunStarted",
+    "ServiceRefused",
+    "ShardClosed",
+    "Status",
+    "Throttled",
+    "UsageError",
+    "__version__",
+    "load_job",
+    "open_results",
+    "plan",
+    "run",
+    "run_async",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(_HOME_OF[name]), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

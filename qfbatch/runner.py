@@ -14,8 +14,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 
-from msgspec import Struct
-
 from qfbatch.admission import Admission
 from qfbatch.breaker import PROVEN_ALIKE_ROWS, Breaker, BreakerPolicy
 from qfbatch.budget import BudgetGuard
@@ -44,34 +42,15 @@ from qfbatch.progress.events import (
 )
 from qfbatch.reader.shard_reader import ShardReader
 from qfbatch.records import Record, Request
-from qfbatch.session import OpenSession, RunOptions, open_session
+from qfbatch.session import OpenSession, RunOptions, RunResult, open_session
 from qfbatch.signals import stop_on_signals
-from qfbatch.stopping import Stop
+from qfbatch.stopping import Stop, StopButton
 from qfbatch.tally import Tally, total
 from qfbatch.watching import Watch
 from qfbatch.worker import Route, Surroundings, work
 
 PULSE_S = 0.5
 MINIMUM_QUIET_S = 30.0
-
-
-class RunResult(Struct, frozen=True):
-    """How a run ended.
-
-    Attributes:
-        exit_code: as documented for `qfbatch run`.
-        succeeded, failed: rows of the run, earlier sessions included.
-        left: rows not yet done.
-        asked: rows worked on in this session.
-        reason: what ended it early; None if nothing did.
-    """
-
-    exit_code: int
-    succeeded: int
-    failed: int
-    left: int
-    asked: int
-    reason: QfbatchError | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +73,7 @@ def run_job(
     environ: Mapping[str, str],
     observe: Observer,
     clocks: Clocks | None = None,
+    button: StopButton | None = None,
 ) -> RunResult:
     """Run a job, or resume it, in this process; returns when it has ended, however it ended.
 
@@ -103,6 +83,7 @@ def run_job(
         environ: where credentials, proxies and certificates are found.
         observe: takes what happens.
         clocks: time and randomness.
+        button: ends the run from another thread, as SIGINT does.
 
     Raises:
         InputError: the input is wrong, found before the first call.
@@ -118,7 +99,7 @@ def run_job(
             result = _complete(session, observe)
         else:
             keep_prediction(job, session)
-            run = _Run(job, options, session, observe, clocks)
+            run = _Run(job, options, session, observe, clocks=clocks, button=button or StopButton())
             with service_address(job) as base_url, asyncio.Runner(loop_factory=new_event_loop) as loop:
                 result = loop.run(run.run(base_url, environ))
         session.exit_code = result.exit_code
@@ -144,12 +125,20 @@ class _Run:
     """One session's work, on the event loop."""
 
     def __init__(
-        self, job: Job, options: RunOptions, session: OpenSession, observe: Observer, clocks: Clocks
+        self,
+        job: Job,
+        options: RunOptions,
+        session: OpenSession,
+        observe: Observer,
+        *,
+        clocks: Clocks,
+        button: StopButton,
     ) -> None:
         self._job = job
         self._options = options
         self._session = session
         self._clocks = clocks
+        self._button = button
         self._stop = Stop()
         self._tallies = {name: Tally(standing) for name, standing in session.standing.items()}
         before = total(session.standing.values())
@@ -182,7 +171,11 @@ class _Run:
                     self._session.checkpoint, on_commit=self._committed, on_closed=self._closed
                 )
                 with stop_on_signals(
-                    loop, self._stop, grace_s=self._options.grace_s, now_or_never=self._cancel_crews
+                    loop,
+                    self._stop,
+                    grace_s=self._options.grace_s,
+                    now_or_never=self._cancel_crews,
+                    button=self._button,
                 ):
                     async with committer:
                         await self._work(loop, committer, service)

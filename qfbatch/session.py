@@ -56,6 +56,25 @@ class RunOptions:
     grace_s: float = 30.0
 
 
+class RunResult(msgspec.Struct, frozen=True):
+    """How a run ended.
+
+    Attributes:
+        exit_code: as documented for `qfbatch run`.
+        succeeded, failed: rows of the run, earlier sessions included.
+        left: rows not yet done.
+        asked: rows worked on in this session.
+        reason: what ended it early; None if nothing did.
+    """
+
+    exit_code: int
+    succeeded: int
+    failed: int
+    left: int
+    asked: int
+    reason: QfbatchError | None = None
+
+
 @dataclass(slots=True)
 class OpenSession:
     """An open run directory and what is to be done in it.

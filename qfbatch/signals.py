@@ -6,14 +6,20 @@ import asyncio
 import contextlib
 import signal
 from collections.abc import Callable, Iterator
+from functools import partial
 
 from qfbatch.errors import Interrupted
-from qfbatch.stopping import Stop
+from qfbatch.stopping import Stop, StopButton
 
 
 @contextlib.contextmanager
 def stop_on_signals(
-    loop: asyncio.AbstractEventLoop, stop: Stop, *, grace_s: float, now_or_never: Callable[[], None]
+    loop: asyncio.AbstractEventLoop,
+    stop: Stop,
+    *,
+    grace_s: float,
+    now_or_never: Callable[[], None],
+    button: StopButton,
 ) -> Iterator[None]:
     """While the context lasts, the first signal ends the run in an orderly way.
 
@@ -22,6 +28,7 @@ def stop_on_signals(
         stop: told of the first signal.
         grace_s: how long calls on their way may take after it.
         now_or_never: called when that time is over, or at once by a signal to a run that is ending already.
+        button: pressed by another thread, it counts as SIGINT.
     """
 
     def received(signum: signal.Signals) -> None:
@@ -40,8 +47,10 @@ def stop_on_signals(
         with contextlib.suppress(NotImplementedError, RuntimeError, ValueError):
             loop.add_signal_handler(signum, received, signum)
             before[signum] = handler
+    pressed = partial(loop.call_soon_threadsafe, received, signal.SIGINT)
     try:
-        yield
+        with button.connected(pressed):
+            yield
     finally:
         for signum, handler in before.items():
             loop.remove_signal_handler(signum)

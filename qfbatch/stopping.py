@@ -7,7 +7,9 @@ once and leaves its row undone; a call on its way is given time to come back, fo
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from urllib.parse import urlsplit
 
 from qfbatch.errors import QfbatchError, ServiceRefused
@@ -68,6 +70,42 @@ class Stop:
         except TimeoutError:
             return
         raise RunStopping
+
+
+class StopButton:
+    """Ends a run from another thread, as a signal would: the first press asks, the second does not.
+
+    It may be pressed at any time: before the run listens, the press waits for it; afterwards it does nothing.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._pressed = 0
+        self._listener: Callable[[], object] | None = None
+
+    def press(self) -> None:
+        """Ask the run to end; returns at once."""
+        with self._lock:
+            self._pressed += 1
+            if self._listener is not None:
+                self._listener()
+
+    @contextmanager
+    def connected(self, listener: Callable[[], object]) -> Iterator[None]:
+        """Call `listener` for every press, those before included, while the context lasts.
+
+        Args:
+            listener: safe to call from any thread.
+        """
+        with self._lock:
+            self._listener = listener
+            for _ in range(self._pressed):
+                listener()
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._listener = None
 
 
 def address(url: str) -> str:

@@ -79,7 +79,7 @@ FLOORS: dict[int, tuple[str, ...]] = {
         "worker",
     ),
     # Front: what is called from outside.
-    4: ("", "__main__", "cli"),
+    4: ("", "__main__", "cli", "interface"),
 }
 
 # Every third-party package and who may import it. A package that is everywhere cannot be replaced.
@@ -91,6 +91,7 @@ THIRD_PARTY: dict[str, tuple[str, ...]] = {
         "cli.export",  # streams that frame into a file
         "comparison",  # joins two frames
         "distributions",
+        "interface",  # hands that frame to Python
         "planning",  # what the rows already answered tell of the others
         "rehoming",  # a run's answers, looked up by what was asked
         "sampling",
@@ -134,6 +135,7 @@ OPTIONAL = {
     "xllamacpp": "server",
 }
 LAZY_IMPORTERS = {
+    "qfbatch": "a name of the Python API is looked up when used",
     "qfbatch.cli.main": "a command is loaded only when called",
     "qfbatch.cli.page": "extras",
     "qfbatch.cli.serve": "extras",
