@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from qfbatch.service.openai_completions import OPENAI_RULES
 from qfbatch.service.parameters import Problem, body_fields, check_parameters, shown
 from qfbatch.service.qianfan import QIANFAN_V1_RULES
 
@@ -78,8 +79,12 @@ def test_documented_values_are_accepted(parameters: dict[str, Any]) -> None:
         ({"prompt": "x"}, "prompt", "the prompt comes from the input, not from here"),
         ({"extra": [1]}, "extra", "must be a mapping of additional body fields, not a list"),
         ({"extra": {"prompt": "x"}}, "extra.prompt", "the prompt comes from the input, not from here"),
-        ({"extra": {"stream": True}}, "extra.stream", "give it directly, beside extra, not under it"),
-        ({"extra": {"top_p": 0.5}}, "extra.top_p", "give it directly, beside extra, not under it"),
+        ({"extra": {"stream": 1}}, "extra.stream", "must be true or false, not 1"),
+        (
+            {"top_p": 0.4, "extra": {"top_p": 0.5}},
+            "extra.top_p",
+            "is given beside extra, too: give it once",
+        ),
         ({"extra": {"x": math.nan}}, "extra.x", "cannot be sent as JSON: nan"),
         ({"extra": {"x": [{"y": math.inf}]}}, "extra.x", "cannot be sent as JSON: inf"),
         ({"extra": {"x": [2**63]}}, "extra.x", "cannot be sent as JSON: a number of more than 18 digits"),
@@ -99,7 +104,7 @@ def test_each_refusal_names_field_and_rule(parameters: dict[str, Any], field: st
 
 def test_all_problems_are_found_at_once() -> None:
     """One wrong parameter does not hide another."""
-    found = check_parameters(QIANFAN_V1_RULES, {"top_k": 0, "stream": 1, "extra": {"stop": []}})
+    found = check_parameters(QIANFAN_V1_RULES, {"top_k": 0, "stream": 1, "extra": {"stop": [""]}})
     assert [p.field for p in found] == ["top_k", "stream", "extra.stop"]
 
 
@@ -109,6 +114,15 @@ def test_layers_merge_into_the_body() -> None:
     model = {"top_p": None, "stream": True, "extra": {"seed": 2}}
     expected = {"top_p": 0.8, "stop": ["\n"], "stream": True, "seed": 2, "a": None}
     assert body_fields(job, model) == expected
+
+
+def test_extra_is_for_a_job_of_two_dialects() -> None:
+    """A field under `extra` that one dialect documents is fine for both, and checked where it is known."""
+    asked = {"temperature": 0.5, "extra": {"seed": 7}}
+    assert check_parameters(QIANFAN_V1_RULES, asked) == check_parameters(OPENAI_RULES, asked) == []
+    assert body_fields(asked) == {"temperature": 0.5, "seed": 7}
+    [problem] = check_parameters(OPENAI_RULES, {"extra": {"seed": "x"}})
+    assert problem.field == "extra.seed"
 
 
 def test_schema_states_the_ranges() -> None:

@@ -4,7 +4,8 @@ The rules are a table of values, so that the job file, a row's own `parameters` 
 read the same one. Checking is cheap: it runs once per row.
 
 A parameter that is null is not given: it says nothing and overrides nothing (a Parquet struct has every field
-in every row). `extra` holds additional body fields, sent as they are.
+in every row). `extra` holds additional body fields, sent as they are; one that the dialect knows is checked
+as if it stood beside `extra`, so that a job can ask for it in two dialects of which only one documents it.
 """
 
 from __future__ import annotations
@@ -232,7 +233,7 @@ def check_parameters(rules: Rules, parameters: Mapping[str, Any]) -> list[Proble
             if message is not None:
                 problems.append(Problem(name, message))
         elif name == EXTRA:
-            problems.extend(_check_extra(rules, value))
+            problems.extend(_check_extra(rules, value, parameters))
         else:
             problems.append(Problem(name, _unknown(rules, name)))
     return problems
@@ -261,17 +262,18 @@ def as_sent(parameters: Mapping[str, Any]) -> str:
     return _encode(parameters).decode()
 
 
-def _check_extra(rules: Rules, extra: Any) -> list[Problem]:
+def _check_extra(rules: Rules, extra: Any, beside: Mapping[str, Any]) -> list[Problem]:
     if not isinstance(extra, Mapping):
         return [Problem(EXTRA, f"must be a mapping of additional body fields, not {shown(extra)}")]
     problems = []
     for name, value in extra.items():
         if name == "prompt":
             problems.append(Problem(f"{EXTRA}.{name}", "the prompt comes from the input, not from here"))
-        elif (rule := rules.get(name)) is not None:
-            refused = rule.meaning if isinstance(rule, RefusedRule) else None
-            message = refused or f"give it directly, beside {EXTRA}, not under it"
-            problems.append(Problem(f"{EXTRA}.{name}", message))
+        elif beside.get(name) is not None:
+            problems.append(Problem(f"{EXTRA}.{name}", f"is given beside {EXTRA}, too: give it once"))
+        elif value is not None and (rule := rules.get(name)) is not None:
+            if (message := rule.refuse(value)) is not None:
+                problems.append(Problem(f"{EXTRA}.{name}", message))
         elif (reason := _not_json(value)) is not None:
             problems.append(Problem(f"{EXTRA}.{name}", f"cannot be sent as JSON: {reason}"))
     return problems

@@ -97,8 +97,8 @@ HEAD = "name: t\ninput: {path: r.jsonl, prompt: p}\nmodels: [{name: m, endpoint:
             ),
         ),
         (
-            "parameters: {extra: {stream: true}}",
-            "parameters.extra.stream: give it directly, beside extra, not under it",
+            "parameters: {extra: {stream: 5}}",
+            "parameters.extra.stream: must be true or false, not 5",
         ),
         (
             "parameters: {extra: 5}",
