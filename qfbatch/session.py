@@ -18,6 +18,7 @@ from typing import Any
 import msgspec
 
 from qfbatch._version import __version__
+from qfbatch.checkpoint.committed import standing_of
 from qfbatch.checkpoint.directory import check_directory, has_answers
 from qfbatch.checkpoint.files import make_folder, storage_errors, sync_folder
 from qfbatch.checkpoint.layout import TEMPORARY_PREFIX, RunLayout
@@ -241,24 +242,9 @@ def _open_checkpoint(
         answered={model: done.succeeded for model, done in committed.items()},
         failed_again=failed_again,
         open_rows=open_rows,
-        standing={model: _standing(done, left[model]) for model, done in committed.items()},
+        standing={model: standing_of(done, left[model]) for model, done in committed.items()},
         work=work,
         notes=notes,
-    )
-
-
-def _standing(done: PartSummary, left: int) -> Standing:
-    return Standing(
-        succeeded=done.succeeded,
-        failed=done.failed,
-        skipped=done.skipped,
-        left=left,
-        prompt_tokens=done.prompt_tokens,
-        completion_tokens=done.completion_tokens,
-        total_tokens=done.total_tokens,
-        discarded_tokens=done.discarded_tokens,
-        cost=done.cost,
-        discarded_cost=done.discarded_cost,
     )
 
 

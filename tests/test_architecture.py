@@ -67,12 +67,14 @@ FLOORS: dict[int, tuple[str, ...]] = {
         "planning",
         "recording",
         "rehoming",
+        "render.status_text",  # shows a status, likewise
         "render.plan_text",  # shows a plan, which is a value of this floor
         "resuming",
         "runner",
         "server",
         "session",
         "signals",
+        "status",
         "stopping",
         "surveying",
         "watching",

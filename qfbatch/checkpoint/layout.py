@@ -7,7 +7,7 @@ results/part-<model-slug>-<shard>.parquet     shards closed
 input.keys                                    identities of the input's rows, to count changes
 superseded/<n>/                               results of an input that has changed since
 plan.json                                     what each session expected when it started
-events.jsonl, report.json                     written by others
+events.jsonl, status.json, report.json        written by others
 """
 
 from __future__ import annotations
@@ -78,6 +78,11 @@ class RunLayout:
     def events(self) -> Path:
         """What happened, one JSON line each."""
         return self.path / "events.jsonl"
+
+    @property
+    def status(self) -> Path:
+        """How the process that runs it sees it."""
+        return self.path / "status.json"
 
     @property
     def plan(self) -> Path:

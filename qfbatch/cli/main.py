@@ -28,6 +28,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "run": ("qfbatch.cli.run", "Run a job, or resume it."),
     "plan": ("qfbatch.cli.plan", "Show what a run would do, cost and take; no call is made."),
     "check": ("qfbatch.cli.check", "Validate job and input, then ask each model once."),
+    "status": ("qfbatch.cli.status", "How a run stands, also while another process runs it."),
     "report": ("qfbatch.cli.report", "Token costs and quality of one or more runs."),
     "compare": ("qfbatch.cli.compare", "What changed between two runs, or two models of one."),
     "export": ("qfbatch.cli.export", "A run's results as one file."),

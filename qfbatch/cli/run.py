@@ -20,6 +20,7 @@ from qfbatch.progress.bar import ProgressBar
 from qfbatch.progress.eventfile import EventFile
 from qfbatch.progress.events import Observer, to_all
 from qfbatch.progress.log import LogLines
+from qfbatch.progress.statusfile import StatusFile
 from qfbatch.progress.survey import SurveyProgress
 from qfbatch.runner import RunResult, run_job
 from qfbatch.session import RunOptions
@@ -100,7 +101,8 @@ def command(
 
 def _observers(job: Job, *, quiet: bool, no_progress: bool, log_format: str) -> list[Observer]:
     as_json = log_format == "json"
-    observers: list[Observer] = [EventFile(RunLayout(job.output_path).events, time.time)]
+    layout = RunLayout(job.output_path)
+    observers: list[Observer] = [EventFile(layout.events, time.time), StatusFile(layout.status, time.time)]
     if sys.stderr.isatty() and not (quiet or no_progress or as_json):
         return [*observers, SurveyProgress(), ProgressBar()]
     return [*observers, LogLines(time.time, as_json=as_json, progress=not quiet)]

@@ -1,0 +1,163 @@
+"""`qfbatch status`: what another shell sees of a run, while it goes on and after it ended in whatever way."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cli.desk import Desk
+from qfbatch.checkpoint.layout import RunLayout
+from qfbatch.checkpoint.results import scan_results
+
+
+def status(desk: Desk, target: str = "job.yaml") -> dict[str, Any]:
+    """What `qfbatch status` says as JSON."""
+    done = desk.type("status", target, "--format", "json")
+    assert (0, "") == (done.code, done.err)
+    found: dict[str, Any] = json.loads(done.out)
+    return found
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    """Return once it holds."""
+    deadline = time.monotonic() + 40
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+@contextmanager
+def running(desk: Desk, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
+    """`qfbatch run job.yaml` as a process of its own, ended with the context."""
+    process = subprocess.Popen(
+        desk.command("run", "job.yaml", *arguments),
+        cwd=desk.path,
+        env=desk.environment(),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+def picture(folder: Path) -> dict[str, tuple[int, int]]:
+    """All files of a folder with size and time of change."""
+    return {
+        str(path): (path.stat().st_size, path.stat().st_mtime_ns)
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+def committed(desk: Desk) -> tuple[int, int]:
+    """Rows and tokens on disk, by another reader."""
+    frame = scan_results(RunLayout(desk.path / "runs/desk")).collect()
+    return frame.height, int(frame["total_tokens"].sum())
+
+
+def test_a_run_that_goes_on_ends_in_order_and_is_resumed(desk: Desk) -> None:
+    """While it runs: its process, rates and models; interrupted: what is on disk; complete: nothing left."""
+    desk.rows(60)
+    price = {"prompt_per_1k": 1, "completion_per_1k": 2}
+    model = {"name": "m", "endpoint": desk.server.endpoint("echo,delay=0.2"), "price": price}
+    desk.job(models=[model], limits={"concurrency": 2})
+    with running(desk) as process:
+        wait_until((desk.path / "runs/desk/status.json").exists)
+        wait_until(lambda: status(desk)["done"] > 0)
+        seen = status(desk, "runs/desk")
+        assert ("running", process.pid) == (seen["state"], seen["holder"]["pid"])
+        assert 60 == seen["done"] + seen["models"]["m"]["left"]
+        assert 0 < seen["in_flight"] <= 2
+        assert seen["outlook"]["rows_per_s"] > 0
+        assert seen["outlook"]["eta_s"] > 0
+        assert seen["outlook"]["cost"]["CNY"] > seen["models"]["m"]["cost"]["CNY"]
+        process.send_signal(signal.SIGINT)
+        assert process.wait(60) == 130
+    before = picture(desk.path / "runs")
+    seen = status(desk)
+    assert ("interrupted", None, None) == (seen["state"], seen["holder"], seen["outlook"])
+    assert committed(desk) == (seen["done"], seen["models"]["m"]["total_tokens"])
+    assert before == picture(desk.path / "runs")
+    assert 0 == desk.type("run", "job.yaml").code
+    seen = status(desk)
+    assert ("complete", 60, 0, 2) == (
+        seen["state"],
+        seen["done"],
+        seen["models"]["m"]["left"],
+        seen["sessions"],
+    )
+
+
+def test_a_killed_run_is_told_from_what_is_committed(desk: Desk) -> None:
+    """A process that died left a status file behind: nothing of it counts but what is on disk."""
+    desk.rows(60)
+    desk.job(endpoint="echo,delay=0.1", limits={"concurrency": 2})
+    with running(desk) as process:
+        wait_until((desk.path / "runs/desk/status.json").exists)
+        wait_until(lambda: committed(desk)[0] >= 5)
+        process.kill()
+        process.wait()
+    seen = status(desk)
+    assert ("killed", None) == (seen["state"], seen["holder"])
+    assert committed(desk) == (seen["done"], seen["models"]["m"]["total_tokens"])
+    assert "ended without a word" in desk.type("status", "job.yaml").out
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "sections", "arguments", "state"),
+    [
+        ("echo", {"budget": {"max_total_tokens": 10}}, (), "budget_reached"),
+        ("echo,fault=17", {}, (), "refused"),
+        ("echo", {}, ("--limit", "3"), "unfinished"),
+        ("echo,fault=336103", {}, (), "complete"),
+    ],
+)
+def test_how_a_run_ended(
+    desk: Desk, endpoint: str, sections: dict[str, Any], arguments: tuple[str, ...], state: str
+) -> None:
+    """Stopped at the budget, refused, limited to some rows, complete with failures: each is told apart."""
+    desk.rows(6)
+    desk.job(endpoint=endpoint, **sections)
+    desk.type("run", "job.yaml", "--concurrency", "1", *arguments)
+    seen = status(desk)
+    assert state == seen["state"]
+    assert committed(desk)[0] == seen["done"]
+    assert (6 if state == "complete" else 0) == seen["failed"]
+
+
+def test_watching_ends_with_the_run(desk: Desk) -> None:
+    """A line a look while the run goes on, then the whole status; as JSON an object a line."""
+    desk.rows(30)
+    desk.job(endpoint="echo,delay=0.1", limits={"concurrency": 1})
+    with running(desk):
+        wait_until((desk.path / "runs/desk/status.json").exists)
+        watched = desk.process("status", "job.yaml", "--watch", "0.5")
+    assert watched.code == 0
+    lines = watched.out.splitlines()
+    assert lines[0].startswith("desk: running, ")
+    assert "desk: complete, 30 of 30 rows (100 %)" in lines
+    again = desk.type("status", "job.yaml", "--watch", "--format", "json")
+    assert ["complete"] == [json.loads(line)["state"] for line in again.out.splitlines()]
+
+
+def test_mistakes(desk: Desk) -> None:
+    """A job that has not run, and an option's value in the wrong place, are told with the next step."""
+    desk.rows(1)
+    desk.job()
+    never = desk.type("status", "job.yaml")
+    assert never.code == 2
+    assert "has not been run yet" in never.err
+    misplaced = desk.type("status", "--watch", "job.yaml")
+    assert misplaced.code == 2
+    assert "put --watch after the run" in misplaced.err
