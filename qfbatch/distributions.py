@@ -7,6 +7,7 @@ pay for them noticeably.
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import groupby
 
@@ -79,6 +80,30 @@ def timeline(rows: pl.DataFrame) -> Timeline | None:
     )
 
 
+def active_s(rows: pl.DataFrame, sessions: Sequence[datetime]) -> float:
+    """Seconds from a session's first call to its last answer, summed over the sessions.
+
+    A row belongs to the session that it ended in.
+
+    Args:
+        rows: with `started_us` and `finished_us`.
+        sessions: when they started, oldest first.
+    """
+    starts_us = [(start - _EPOCH) // timedelta(microseconds=1) for start in sessions]
+    session = pl.lit(pl.Series(starts_us, dtype=pl.Int64)).search_sorted(pl.col("finished_us"), side="right")
+    # What ended before the first start known is the first session's.
+    place = session.clip(1) if len(starts_us) > 1 else pl.lit(1)
+    spans = (
+        rows.lazy()
+        .filter(pl.col("finished_us").is_not_null())
+        .group_by(session=place)
+        .agg(span_us=pl.col("finished_us").max() - pl.col("started_us").min())
+        .select(pl.col("span_us").clip(0).sum())
+        .collect()
+    )
+    return float(spans.item()) / _SECOND_US
+
+
 def histograms(rows: pl.DataFrame, duration: str) -> tuple[Histogram, ...]:
     """How a duration spreads, by model.
 
@@ -118,4 +143,4 @@ def _width_us(wall_us: int) -> int:
     return _WIDTHS_US[place] if place < len(_WIDTHS_US) else -(-needed_us // _DAY_US) * _DAY_US
 
 
-__all__ = ["EDGES_S", "MAX_BUCKETS", "histograms", "timeline"]
+__all__ = ["EDGES_S", "MAX_BUCKETS", "active_s", "histograms", "timeline"]

@@ -259,6 +259,8 @@ class Summary(Struct, frozen=True):
         groups: one entry a model and value of the `by` columns, in that order, nulls last; empty without
             `by`.
         timeline: None without rows.
+        active_s: from a session's first call to its last answer, summed over the sessions; what lies between
+            two sessions is not in it.
         latency, time_to_first_token: how these durations spread, by model, of all rows that have them;
             models without such a row are left out.
     """
@@ -268,5 +270,6 @@ class Summary(Struct, frozen=True):
     models: tuple[Figures, ...]
     groups: tuple[Figures, ...] = ()
     timeline: Timeline | None = None
+    active_s: float = 0.0
     latency: tuple[Histogram, ...] = ()
     time_to_first_token: tuple[Histogram, ...] = ()

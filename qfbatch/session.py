@@ -155,7 +155,7 @@ def open_session(
                 job, layout, manifest, accept=options.accept_input_change, on_survey=on_survey
             )
             notes += told
-        session = Session(started_at=_iso(now()))
+        session = Session(started_at=_iso(now()), in_flight=job.limits.concurrency)
         manifest = msgspec.structs.replace(
             manifest,
             job=describe(job),
@@ -269,4 +269,4 @@ def _set_aside(layout: RunLayout) -> Path:
 
 
 def _iso(now: float) -> str:
-    return datetime.fromtimestamp(now, UTC).isoformat(timespec="seconds")
+    return datetime.fromtimestamp(now, UTC).isoformat(timespec="milliseconds")

@@ -18,9 +18,10 @@ from datetime import UTC, datetime, timedelta
 from difflib import get_close_matches
 from typing import Any, TypeAlias
 
+import msgspec
 import polars as pl
 
-from qfbatch.distributions import histograms, timeline
+from qfbatch.distributions import active_s, histograms, timeline
 from qfbatch.errors import StorageError, UsageError
 from qfbatch.figures import (
     Answers,
@@ -71,13 +72,14 @@ _SUMMED = (
 _ROW_BITS = 40  # of the row's place: shard above, source_row below
 
 
-def summarise(results: pl.LazyFrame, *, by: Sequence[str] = ()) -> Summary:
+def summarise(results: pl.LazyFrame, *, by: Sequence[str] = (), sessions: Sequence[datetime] = ()) -> Summary:
     """The figures of these results.
 
     Args:
         results: rows of the results schema, one per input row and model, in any order.
         by: columns to group by within each model: a results column (`finish_reason`, `input_topic`), else a
             carried column by its own name (`topic`). Every group has its model, so `model` adds nothing.
+        sessions: when the run's sessions started, oldest first; without them the rows count as one session's.
 
     Raises:
         UsageError: a column does not exist, or there are more than `MAX_GROUPS` groups.
@@ -92,16 +94,22 @@ def summarise(results: pl.LazyFrame, *, by: Sequence[str] = ()) -> Summary:
         _refuse_too_many(slim.select(pl.struct(finest).n_unique()).collect().item(), tuple(columns))
     levels = [[], ["model"], finest] if columns else [[], ["model"]]
     answers = pl.collect_all(
-        [*(_level(slim, level) for level in levels), _failures(slim, finest), _costs(slim, finest)]
+        [
+            *(_level(slim, level) for level in levels),
+            _failures(slim, finest),
+            _costs(slim, finest, "cost"),
+            _costs(slim, finest, "discarded_cost"),
+        ]
     )
-    *counted, failures, costs = (answer.rows(named=True) for answer in answers)
-    total, models, groups = _assembled(tuple(columns), keys, counted, failures, costs)
+    *counted, failures, costs, discarded = (answer.rows(named=True) for answer in answers)
+    total, models, groups = _assembled(tuple(columns), keys, counted, (failures, costs, discarded))
     return Summary(
         by=tuple(columns),
         total=total,
         models=models,
         groups=groups,
         timeline=timeline(rows),
+        active_s=active_s(rows, sessions),
         latency=histograms(rows, "latency_s"),
         time_to_first_token=histograms(rows, "time_to_first_token_s"),
     )
@@ -182,6 +190,7 @@ def _needed(results: pl.LazyFrame, keys: dict[str, str]) -> pl.LazyFrame:
         without_cost=succeeded & pl.col("cost").is_null(),
         empty=succeeded & blank,
         cost=pl.col("cost").fill_nan(None),
+        discarded_cost=pl.col("discarded_cost").fill_nan(None),
         attempts=pl.col("attempts").cast(pl.Int64),
         started_us=pl.col("started_at").dt.timestamp("us"),
         finished_us=pl.col("finished_at").dt.timestamp("us"),
@@ -223,12 +232,12 @@ def _failures(slim: pl.LazyFrame, keys: list[str]) -> pl.LazyFrame:
     )
 
 
-def _costs(slim: pl.LazyFrame, keys: list[str]) -> pl.LazyFrame:
-    """Cost by group and currency."""
+def _costs(slim: pl.LazyFrame, keys: list[str], column: str) -> pl.LazyFrame:
+    """An amount by group and currency, as `cost`."""
     return (
-        slim.filter(pl.col("cost").is_not_null())
+        slim.filter(pl.col(column).is_not_null())
         .group_by([*keys, "currency"])
-        .agg(pl.len().alias("rows"), pl.col("cost").sum())
+        .agg(pl.len().alias("rows"), pl.col(column).sum().alias("cost"))
     )
 
 
@@ -236,13 +245,11 @@ def _assembled(
     by: tuple[str, ...],
     keys: list[str],
     counted: list[list[_Answer]],
-    failures: list[_Answer],
-    costs: list[_Answer],
+    parts: tuple[list[_Answer], list[_Answer], list[_Answer]],
 ) -> tuple[Figures, tuple[Figures, ...], tuple[Figures, ...]]:
-    """Total, models and groups as values, each with its share of failures and costs."""
-    failures_of: defaultdict[_Group, list[_Answer]] = defaultdict(list)
-    costs_of: defaultdict[_Group, list[_Answer]] = defaultdict(list)
-    for answers, target in ((failures, failures_of), (costs, costs_of)):
+    """Total, models and groups as values, each with its share of the failures, costs and discarded costs."""
+    shares: list[defaultdict[_Group, list[_Answer]]] = [defaultdict(list) for _ in parts]
+    for answers, target in zip(parts, shares, strict=True):
         for answer in answers:
             finest = (answer["model"], *(_value(answer[key]) for key in keys))
             for group in {(), finest[:1], finest}:
@@ -253,16 +260,21 @@ def _assembled(
         values = tuple(_value(answer[key]) for key in keys if key in answer)
         group = (*model, *values)
         named = dict(zip(by, values, strict=True)) if values else {}
-        return _figures(answer, named, _merged_failures(failures_of[group]), _merged_costs(costs_of[group]))
+        failures, costs, discarded = (share[group] for share in shares)
+        return msgspec.structs.replace(
+            _figures(answer, named),
+            failures=_merged_failures(failures),
+            cost=_merged_costs(costs),
+            discarded_cost=_merged_costs(discarded),
+        )
 
     (total,), models, *groups = ([figures(answer) for answer in level] for level in counted)
     found = tuple(sorted(groups[0], key=_order)) if groups else ()
     return total, tuple(sorted(models, key=_order)), found
 
 
-def _figures(
-    answer: _Answer, group: dict[str, Value], failures: tuple[FailureCount, ...], cost: tuple[Cost, ...]
-) -> Figures:
+def _figures(answer: _Answer, group: dict[str, Value]) -> Figures:
+    """The figures that are one number each."""
     return Figures(
         model=answer.get("model"),
         group=group,
@@ -270,7 +282,6 @@ def _figures(
         succeeded=answer["succeeded"],
         failed=answer["failed"],
         skipped=answer["skipped"],
-        failures=failures,
         tokens=Tokens(
             prompt=answer["prompt_tokens"],
             completion=answer["completion_tokens"],
@@ -280,7 +291,6 @@ def _figures(
             discarded=answer["discarded_tokens"],
             rows_without_usage=answer["without_usage"],
         ),
-        cost=cost,
         rows_without_cost=answer["without_cost"],
         safety=Safety(
             safe=answer["is_safe"],

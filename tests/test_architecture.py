@@ -27,6 +27,7 @@ FLOORS: dict[int, tuple[str, ...]] = {
     0: ("errors", "records", "_version"),
     # Decisions: given values in, values out; no file, no socket, no clock of their own.
     1: (
+        "accounting",
         "breaker",
         "budget",
         "compared",
@@ -48,6 +49,7 @@ FLOORS: dict[int, tuple[str, ...]] = {
         "service",
         "shards",
         "summary",
+        "superseded",
         "tally",
         "template",
         "tokens",
@@ -68,6 +70,7 @@ FLOORS: dict[int, tuple[str, ...]] = {
         "recording",
         "rehoming",
         "render.status_text",  # shows a status, likewise
+        "reporting",
         "render.plan_text",  # shows a plan, which is a value of this floor
         "resuming",
         "runner",
@@ -98,6 +101,7 @@ THIRD_PARTY: dict[str, tuple[str, ...]] = {
         "rehoming",  # a run's answers, looked up by what was asked
         "sampling",
         "summary",
+        "superseded",  # what is there and not here
     ),
     "pyarrow": (
         "checkpoint.parts",  # a finished shard becomes a Parquet file

@@ -17,6 +17,8 @@ from qfbatch.checkpoint.parts import PartSummary
 from qfbatch.checkpoint.store import Checkpoint, Key
 from qfbatch.records import Record
 
+GROUP_ROWS = 256  # rows that may be answered and not yet durable
+
 OnCommit = Callable[[list[Record]], None]
 OnClosed = Callable[[str, int, PartSummary], None]
 
@@ -47,7 +49,7 @@ class Committer:
         *,
         on_commit: OnCommit = lambda _: None,
         on_closed: OnClosed = lambda _model, _shard, _summary: None,
-        group_rows: int = 256,
+        group_rows: int = GROUP_ROWS,
         group_seconds: float = 0.05,
         closing_shards: int = 4,
     ) -> None:

@@ -78,6 +78,11 @@ def list_predecessors(layout: RunLayout) -> list[RunLayout]:
     return [RunLayout(parent / f"{layout.path.name}.{number}") for number in numbers]
 
 
+def list_generations(layout: RunLayout) -> list[RunLayout]:
+    """Results of this run that changes of its input have set aside, oldest first; see `list_parts`."""
+    return [RunLayout(path) for path in _files(layout.superseded) if path.is_dir()]
+
+
 def list_parts(layout: RunLayout) -> dict[tuple[str, int], Path]:
     """All parts by (slug, shard), in file name order.
 
@@ -102,4 +107,11 @@ def _files(folder: Path) -> list[Path]:
             return []
 
 
-__all__ = ["check_directory", "list_journals", "list_parts", "list_predecessors", "prepare_directory"]
+__all__ = [
+    "check_directory",
+    "list_generations",
+    "list_journals",
+    "list_parts",
+    "list_predecessors",
+    "prepare_directory",
+]

@@ -85,6 +85,11 @@ class RunLayout:
         return self.path / "status.json"
 
     @property
+    def superseded(self) -> Path:
+        """Folder of the results that changes of the input have set aside, a folder for each time."""
+        return self.path / "superseded"
+
+    @property
     def plan(self) -> Path:
         """What each session expected when it started."""
         return self.path / "plan.json"

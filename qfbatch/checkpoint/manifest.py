@@ -22,12 +22,14 @@ class Session(msgspec.Struct, frozen=True):
         ended_at: likewise; None while it runs, and for ever if it was killed.
         exit_code: what it exited with; None likewise.
         note: one line of what it did or why it ended.
+        in_flight: calls that could be on their way at once; 0 in runs of qfbatch before 0.2.
     """
 
     started_at: str
     ended_at: str | None = None
     exit_code: int | None = None
     note: str = ""
+    in_flight: int = 0
 
 
 class Manifest(msgspec.Struct, frozen=True):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import polars as pl
 
-from qfbatch.checkpoint.directory import list_journals, list_parts
+from qfbatch.checkpoint.directory import list_generations, list_journals, list_parts
 from qfbatch.checkpoint.journal import read_journal
 from qfbatch.checkpoint.layout import RunLayout, slug
 from qfbatch.checkpoint.manifest import Manifest, read_manifest
@@ -44,6 +44,20 @@ def scan_results(layout: RunLayout) -> pl.LazyFrame:
     return pl.concat(frames) if frames else pl.LazyFrame(schema=schema)
 
 
+def scan_superseded(layout: RunLayout) -> pl.LazyFrame | None:
+    """All rows that changes of the input have set aside (`superseded/`); None where there are none.
+
+    Args:
+        layout: the run directory.
+
+    Raises:
+        RunDirectoryError: a newer qfbatch wrote it.
+        StorageError: it can't be read.
+    """
+    paths = [path for generation in list_generations(layout) for path in list_parts(generation).values()]
+    return _scan_parts(paths, _frame_schema(())) if paths else None
+
+
 def _read_open_shards(
     layout: RunLayout, manifest: Manifest | None, columns: tuple[InputColumn, ...]
 ) -> dict[tuple[str, int], pl.DataFrame]:
@@ -74,4 +88,4 @@ def _frame_schema(columns: tuple[InputColumn, ...]) -> pl.Schema:
     return pl.DataFrame(pl.from_arrow(results_schema(columns).empty_table())).schema
 
 
-__all__ = ["scan_results"]
+__all__ = ["scan_results", "scan_superseded"]

@@ -95,9 +95,7 @@ class Succession:
     def _aside(self) -> Path:
         """The folder of the generation being superseded: a new one, or the one a crash left half filled."""
         number = 1
-        while (
-            aside := self._layout.path / "superseded" / f"{number:03d}" / self._layout.results.name
-        ).exists():
+        while (aside := self._layout.superseded / f"{number:03d}" / self._layout.results.name).exists():
             number += 1
         return aside.parent
 

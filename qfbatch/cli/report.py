@@ -10,14 +10,13 @@ from pathlib import Path
 import click
 
 from qfbatch.checkpoint.files import replace_file
-from qfbatch.checkpoint.results import scan_results
 from qfbatch.cli.output import emit, wants_color
 from qfbatch.cli.page import Page
 from qfbatch.cli.target import Run, open_run
 from qfbatch.errors import StorageError
 from qfbatch.render import csv_text, json_text, markdown, table
-from qfbatch.render.section import Section, section
-from qfbatch.summary import summarise
+from qfbatch.render.section import Section
+from qfbatch.reporting import report_on
 
 FORMATS = ("table", "json", "csv", "markdown")
 
@@ -76,8 +75,7 @@ def print_report(runs: Sequence[Run], *, by: Sequence[str] = (), form: str = "ta
 
 
 def _section(run: Run, by: Sequence[str]) -> Section:
-    summary = summarise(scan_results(run.layout), by=by)
-    return section(run.name, run.directory, summary, models=run.models, rows=run.rows)
+    return report_on(run.layout, run.manifest, name=run.name, directory=run.directory, by=by)
 
 
 def _keep(run: Run, part: Section) -> None:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from qfbatch.figures import Figures
 from qfbatch.render import numbers
+from qfbatch.render.accounts import outcome_rows, run_rows, time_rows
 from qfbatch.render.lines import costs_text, currencies_of, lines
 from qfbatch.render.section import Section
 
@@ -71,6 +72,16 @@ def title(section: Section) -> str:
 
 def state(section: Section) -> str:
     """How much of the run the figures cover, in one sentence."""
+    running = section.activity is not None and section.activity.running
+    told = [_ended(section)]
+    if not section.summary.total.rows:
+        told.append("There are no figures yet.")
+    if running:
+        told.append("A process is working on it.")
+    return " ".join(told)
+
+
+def _ended(section: Section) -> str:
     expected = sum(c.expected for c in section.coverage)
     missing = sum(max(c.expected - c.present, 0) for c in section.coverage)
     if not missing:
@@ -86,13 +97,10 @@ def state(section: Section) -> str:
 
 
 def blocks(section: Section) -> list[Block]:
-    """The section's tables: figures by model, groups where there are any, failures where there are any."""
-    found = [_figures(section)]
-    if section.summary.groups:
-        found.append(_groups(section))
-    if section.summary.total.failures:
-        found.append(_failures(section))
-    return found
+    """The section's tables, those that have something to say; none at all before the first row has ended."""
+    if not section.summary.total.rows:
+        return []
+    return [block for of in _BLOCKS if (block := of(section)) is not None]
 
 
 def _figures(section: Section) -> Block:
@@ -126,8 +134,10 @@ _GROUP_COLUMNS: tuple[tuple[Column, Callable[[Figures], str]], ...] = (
 )
 
 
-def _groups(section: Section) -> Block:
+def _groups(section: Section) -> Block | None:
     by = section.summary.by
+    if not section.summary.groups:
+        return None
     return Block(
         title=f"By {', '.join(numbers.one_line(name) for name in by)} (p50, p95: latency)",
         columns=(
@@ -146,7 +156,9 @@ def _groups(section: Section) -> Block:
     )
 
 
-def _failures(section: Section) -> Block:
+def _failures(section: Section) -> Block | None:
+    if not section.summary.total.failures:
+        return None
     columns = (Column("model"), Column("error"), Column("code", number=True), Column("rows", number=True))
     return Block(
         title="Failures",
@@ -164,3 +176,42 @@ def _failures(section: Section) -> Block:
             for failure in figures.failures
         ),
     )
+
+
+def _run(section: Section) -> Block | None:
+    rows = run_rows(section)
+    return Block(title="Sessions", columns=(Column(""), Column("")), rows=tuple(rows)) if rows else None
+
+
+def _outcome(section: Section) -> Block | None:
+    if section.outcome is None:
+        return None
+    columns = (Column("model"), Column(""), Column("planned", number=True), Column("actual", number=True))
+    so_far = "" if section.complete else " (the run is not complete)"
+    return Block(
+        title=f"Plan against actual{so_far}",
+        columns=(*columns, Column("off by", number=True)),
+        rows=tuple(outcome_rows(section.outcome)),
+    )
+
+
+def _over_time(section: Section) -> Block | None:
+    if section.summary.timeline is None:
+        return None
+    columns = (Column("rows/s", number=True), Column("tokens/s", number=True), Column("failed", number=True))
+    return Block(
+        title="Over time",
+        columns=(Column("after"), *columns, Column("mean wait", number=True)),
+        rows=tuple(time_rows(section.summary.timeline)),
+    )
+
+
+# The order of a report. Further sections (scores, for one) are a function here: a table, or None.
+_BLOCKS: tuple[Callable[[Section], Block | None], ...] = (
+    _figures,
+    _groups,
+    _failures,
+    _run,
+    _outcome,
+    _over_time,
+)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from typing import NamedTuple, TypeAlias
 
-from qfbatch.figures import Cost, FailureCount, Figures, Spread
+from qfbatch.figures import Cost, FailureCount, Figures, Spread, TimeCost
 from qfbatch.render import numbers
 
 Raw: TypeAlias = str | int | float | datetime | None
@@ -62,7 +62,15 @@ def lines(currencies: Sequence[str]) -> list[Line]:
         _count("estimated_tokens", "- estimated", lambda f: f.tokens.estimated),
         _count("rows_without_usage", "rows without usage", lambda f: f.tokens.rows_without_usage),
         _count("discarded_tokens", "discarded tokens", lambda f: f.tokens.discarded),
-        *(_cost(currency) for currency in currencies),
+        *(_amount_in(currency, "cost", "cost", lambda f: f.cost) for currency in currencies),
+        *(
+            _amount_in(currency, "discarded_cost", "discarded cost", lambda f: f.discarded_cost)
+            for currency in currencies
+        ),
+        *(
+            _amount_in(currency, "time_cost", "unit-hour cost", lambda f: f.time_cost)
+            for currency in currencies
+        ),
         _count("rows_without_cost", "rows without cost", lambda f: f.rows_without_cost),
         _share("safe", "safe", lambda f: f.safety.safe),
         _share("unsafe", "unsafe", lambda f: f.safety.unsafe),
@@ -101,12 +109,19 @@ def lines(currencies: Sequence[str]) -> list[Line]:
 
 def currencies_of(figures: Iterable[Figures]) -> list[str]:
     """Every currency that occurs, by name; an unnamed one is the empty text."""
-    return sorted({cost.currency or "" for group in figures for cost in group.cost})
+    return sorted(
+        {
+            cost.currency or ""
+            for group in figures
+            for costs in (group.cost, group.discarded_cost, group.time_cost)
+            for cost in costs
+        }
+    )
 
 
 def costs_text(figures: Figures) -> str:
     """All costs of a group in one cell: `1.2000 CNY + 0.3000 USD`."""
-    return " + ".join(_amount(cost) for cost in figures.cost) or numbers.MISSING
+    return " + ".join(amount_text(cost) for cost in figures.cost) or numbers.MISSING
 
 
 def failures_text(failures: Sequence[FailureCount]) -> str:
@@ -120,7 +135,8 @@ def failure_name(failure: FailureCount) -> str:
     return kind if failure.code is None else f"{kind} {failure.code}"
 
 
-def _amount(cost: Cost) -> str:
+def amount_text(cost: Cost | TimeCost) -> str:
+    """An amount with its currency: `1.2000 CNY`."""
     return f"{numbers.amount(cost.amount)} {cost.currency or ''}".rstrip()
 
 
@@ -132,15 +148,17 @@ def _share(key: str, label: str, value: Callable[[Figures], int]) -> Line:
     return Line(key, label, value, lambda f: numbers.count_and_share(value(f), f.rows))
 
 
-def _cost(currency: str) -> Line:
+def _amount_in(
+    currency: str, key: str, label: str, costs: Callable[[Figures], Sequence[Cost | TimeCost]]
+) -> Line:
     def value(figures: Figures) -> float | None:
-        return next((cost.amount for cost in figures.cost if (cost.currency or "") == currency), None)
+        return next((cost.amount for cost in costs(figures) if (cost.currency or "") == currency), None)
 
     def text(figures: Figures) -> str:
         amount = value(figures)
         return numbers.MISSING if amount is None else numbers.amount(amount)
 
-    return Line(f"cost_{currency}".rstrip("_"), f"cost {currency}".rstrip(), value, text)
+    return Line(f"{key}_{currency}".rstrip("_"), f"{label} {currency}".rstrip(), value, text)
 
 
 def _spreads() -> list[Line]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from msgspec import Struct
 
+from qfbatch.accounting import Activity, Outcome, Superseded
 from qfbatch.figures import Figures, Summary
 
 
@@ -30,6 +31,9 @@ class Section(Struct, frozen=True):
         complete: every expected row has ended.
         coverage: by model, in the job's order.
         summary: the figures of the rows that have ended.
+        activity: the run's sessions; None where they are not known.
+        superseded: answers set aside when the input changed; None without any.
+        outcome: plan against actual; None where no plan was kept.
     """
 
     name: str
@@ -37,6 +41,9 @@ class Section(Struct, frozen=True):
     complete: bool
     coverage: tuple[Coverage, ...]
     summary: Summary
+    activity: Activity | None = None
+    superseded: Superseded | None = None
+    outcome: Outcome | None = None
 
     def models(self) -> tuple[Figures, ...]:
         """Figures by model in the job's order; a model without a row yet has zeros."""

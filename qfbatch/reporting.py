@@ -1,0 +1,69 @@
+"""One run's part of a report, from its directory alone: read, account, put together. Takes no lock."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from qfbatch.accounting import Stay, activity, outcome, with_time_costs
+from qfbatch.checkpoint.committer import GROUP_ROWS
+from qfbatch.checkpoint.layout import RunLayout
+from qfbatch.checkpoint.lock import holder
+from qfbatch.checkpoint.manifest import Manifest
+from qfbatch.checkpoint.predictions import read_predictions
+from qfbatch.checkpoint.results import scan_results, scan_superseded
+from qfbatch.pricing import Price
+from qfbatch.render.section import Section, section
+from qfbatch.summary import summarise
+from qfbatch.superseded import superseded
+
+
+def report_on(
+    layout: RunLayout, manifest: Manifest, *, name: str, directory: str, by: Sequence[str] = ()
+) -> Section:
+    """What a run came to so far, also while it goes on.
+
+    Args:
+        layout: the run directory.
+        manifest: what it is.
+        name: the job's.
+        directory: the run directory, as the user named it.
+        by: columns to group by.
+
+    Raises:
+        UsageError: there is no such column.
+        StorageError: something of the run cannot be read.
+    """
+    running = holder(layout) is not None
+    results, set_aside = scan_results(layout), scan_superseded(layout)
+    starts = [datetime.fromisoformat(session.started_at) for session in manifest.sessions]
+    summary = summarise(results, by=by, sessions=starts)
+    models = manifest.job.get("models", ())
+    summary = with_time_costs(summary, _prices(models))
+    stays = [Stay(session.ended_at is not None, session.in_flight) for session in manifest.sessions]
+    found = section(
+        name,
+        directory,
+        summary,
+        models=tuple(str(model["name"]) for model in models),
+        rows=manifest.survey.rows,
+    )
+    return msgspec.structs.replace(
+        found,
+        activity=activity(stays, summary, running=running, group_rows=GROUP_ROWS) if stays else None,
+        superseded=None if set_aside is None else superseded(set_aside, results),
+        outcome=outcome(read_predictions(layout, manifest.run_id), summary),
+    )
+
+
+def _prices(models: Sequence[Mapping[str, Any]]) -> dict[str, Price]:
+    """The prices of the job as last in force."""
+    return {
+        str(model["name"]): msgspec.convert(model["price"], Price) for model in models if model.get("price")
+    }
+
+
+__all__ = ["report_on"]
