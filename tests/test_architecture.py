@@ -35,6 +35,7 @@ FLOORS: dict[int, tuple[str, ...]] = {
         "distributions",
         "figures",
         "fingerprint",
+        "gates",
         "forecast",  # time under limits, over a clock of its own
         "job.settings",  # the frozen job is a value that decisions read; how it is loaded is an edge
         "limits",

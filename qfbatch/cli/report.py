@@ -14,11 +14,28 @@ from qfbatch.cli.output import emit, wants_color
 from qfbatch.cli.page import Page
 from qfbatch.cli.target import Run, open_run
 from qfbatch.errors import StorageError
+from qfbatch.gates import Bound, Gates, bound, unmet
 from qfbatch.render import csv_text, json_text, markdown, table
 from qfbatch.render.section import Section
 from qfbatch.reporting import report_on
 
 FORMATS = ("table", "json", "csv", "markdown")
+GATE_FAILED = 1
+
+
+class _BoundType(click.ParamType[Bound]):
+    """A number of rows, or a share of them."""
+
+    name = "bound"
+
+    def convert(self, value: Bound | str, param: click.Parameter | None, ctx: click.Context | None) -> Bound:
+        """The bound that was typed."""
+        if isinstance(value, Bound):
+            return value
+        try:
+            return bound(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
 
 
 @click.command("report")
@@ -39,17 +56,60 @@ FORMATS = ("table", "json", "csv", "markdown")
     metavar="N",
     help="Prompts whose answers the page shows; 0: none.",
 )
-def command(targets: tuple[str, ...], by: tuple[str, ...], form: str, html: Path | None, sample: int) -> None:
+@click.option(
+    "--fail-under",
+    type=click.FloatRange(0, 100),
+    metavar="PERCENT",
+    help="Exit 1 if less of a run's rows succeeded; rows that have not ended have not.",
+)
+@click.option(
+    "--max-failed",
+    type=_BoundType(),
+    metavar="N|P%",
+    help="Exit 1 if more rows of a run failed, or a larger share of those that have ended.",
+)
+@click.option(
+    "--max-unsafe", type=_BoundType(), metavar="N|P%", help="The same for rows that the service calls unsafe."
+)
+@click.pass_context
+def command(
+    ctx: click.Context,
+    targets: tuple[str, ...],
+    by: tuple[str, ...],
+    form: str,
+    html: Path | None,
+    *,
+    sample: int,
+    fail_under: float | None,
+    max_failed: Bound | None,
+    max_unsafe: Bound | None,
+) -> None:
     """Token costs and quality of one or more runs.
 
     TARGET is a run directory or a job file. COLUMN is a carried column (topic) or a column of the results
     (finish_reason). Each run's last report is also kept as JSON in its directory (report.json).
+
+    Exit codes: 0, whether or not rows failed; 1 if a run does not meet --fail-under, --max-failed or
+    --max-unsafe, which is then said on stderr.
     """
     page = None if html is None else Page.at(html)
     runs = [open_run(target) for target in targets]
     sections = print_report(runs, by=by, form=form)
     if page is not None:
         page.write(runs, sections, prompts=sample)
+    gates = Gates(fail_under, max_failed, max_unsafe)
+    passed = [_passes(section, gates) for section in sections]  # of every run, whatever the first one came to
+    if not all(passed):
+        ctx.exit(GATE_FAILED)
+
+
+def _passes(section: Section, gates: Gates) -> bool:
+    """Whether a run meets its gates; says those it does not."""
+    expected = sum(coverage.expected for coverage in section.coverage)
+    lines = unmet(gates, section.summary.total, expected)
+    for line in lines:
+        click.echo(f"gate: {section.directory}: {line}", err=True)
+    return not lines
 
 
 def print_report(runs: Sequence[Run], *, by: Sequence[str] = (), form: str = "table") -> list[Section]:
