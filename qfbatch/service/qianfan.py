@@ -15,6 +15,7 @@ import msgspec
 
 from qfbatch.records import Action, Completion, ErrorKind, Failure
 from qfbatch.service.dialect import Access, Call, Header, RateSignals
+from qfbatch.service.event_stream import NOT_ENDED, EventStream
 from qfbatch.service.fields import flag, int32, integer, text, usage_of
 from qfbatch.service.http_failures import (
     bad_answer,
@@ -39,7 +40,6 @@ from qfbatch.service.qianfan_answers import (
 )
 from qfbatch.service.redaction import clean_message
 from qfbatch.service.signing import Refusal
-from qfbatch.service.sse import EventParser, EventTooLarge
 
 PATH = "/rpc/2.0/ai_custom/v1/wenxinworkshop/completions/"
 HTTP_OK = 200
@@ -180,7 +180,7 @@ class QianfanV1:
         return RateSignals(limit_requests, limit_tokens, remaining_requests, remaining_tokens)
 
 
-class QianfanStream:
+class QianfanStream(EventStream):
     """Collects the events of one streamed answer.
 
     The answer is complete only when an event with `is_end: true` arrived. Usage follows the service's own
@@ -188,19 +188,13 @@ class QianfanStream:
     """
 
     def __init__(self, dialect: QianfanV1, status: int, header: Header, *, now: float) -> None:
-        self._dialect = dialect
-        self._status = status
-        self._header = header
-        self._now = now
-        self._parser = EventParser()
-        self._whole: bytearray | None = None if status == HTTP_OK else bytearray()
+        super().__init__(status, lambda body: dialect.decode(status, header, body, now=now))
+        self._failure_of = lambda event: _failure(event, status, header, now=now)
         self._pieces: list[str] = []
         self._answered = False  # whether any event had a text, be it empty
         self._usages: list[Any] = []
         self._seen = Body()
-        self._failure: Failure | None = None
         self._complete = False
-        self._fed = False
 
     @property
     def started(self) -> bool:
@@ -208,64 +202,43 @@ class QianfanStream:
         return bool(self._pieces)
 
     @property
-    def ended(self) -> bool:
-        """Whether the end event or an error was seen."""
-        return self._complete or self._failure is not None
+    def complete(self) -> bool:
+        """Whether the end event was seen."""
+        return self._complete
 
-    def feed(self, chunk: bytes) -> None:
-        """Take bytes as they arrive."""
-        if not self._fed and chunk.strip():
-            self._fed = True
-            # Errors of a stream request come as plain JSON, pages of gateways as HTML: neither is an event.
-            if self._whole is None and chunk.lstrip()[:1] in (b"{", b"<", b"["):
-                self._whole = bytearray()
-        if self._whole is not None:
-            self._whole += chunk
-            return
-        try:
-            for payload in self._parser.feed(chunk):
-                self._take(payload)
-        except EventTooLarge as error:
-            self._failure = self._failure or bad_answer(str(error))
+    def readable(self, payload: bytes) -> bool:
+        """Whether this is an object; see `EventStream.readable`."""
+        return read_body(payload) is not None
 
-    def finish(self, *, broken: Failure | None = None) -> Completion | Failure:
-        """The outcome once the stream has closed; see `StreamDecoder.finish`."""
-        if self._whole is not None:
-            return broken or self._dialect.decode(
-                self._status, self._header, bytes(self._whole), now=self._now
-            )
-        for payload in self._parser.finish():
-            if (
-                read_body(payload) is not None
-            ):  # half an event says where the stream was cut, not what is wrong
-                self._take(payload)
+    def outcome(self, broken: Failure | None) -> Completion | Failure:
+        """The answer, or why there is none; see `EventStream.outcome`."""
         usage = usage_of_stream(self._usages)
-        failure = self._failure
+        failure = self.failure
         if failure is None and not self._complete:
-            message = "the stream ended before its end event"
-            failure = broken or Failure(ErrorKind.TRUNCATED_STREAM, Action.RETRY, message)
+            failure = broken or NOT_ENDED
         if failure is None and not self._answered:
             failure = bad_answer("the stream has no `result` text")
         if failure is not None:
             return msgspec.structs.replace(failure, usage=usage)
         return completion_of(self._seen, "".join(self._pieces), usage)
 
-    def _take(self, payload: bytes) -> None:
-        if self.ended or payload.strip() == b"[DONE]":
+    def take(self, payload: bytes) -> None:
+        """Take an event; see `EventStream.take`."""
+        if payload.strip() == b"[DONE]":
             return
         event = read_body(payload)
         if event is None:
-            self._failure = bad_answer("an event of the stream is not a JSON object")
+            self.failure = bad_answer("an event of the stream is not a JSON object")
             return
-        self._failure = _failure(event, self._status, self._header, now=self._now)
-        if self._failure is not None:
+        self.failure = self._failure_of(event)
+        if self.failure is not None:
             return
         if isinstance(event.result, str):
             self._answered = True
             if event.result:
                 self._pieces.append(event.result)
         elif event.result is not None:
-            self._failure = bad_answer("the `result` of an event is not text")
+            self.failure = bad_answer("the `result` of an event is not text")
             return
         if event.usage is not None:
             self._usages.append(event.usage)
