@@ -146,6 +146,7 @@ LAZY_IMPORTERS = {
     "qfbatch.cli.main": "a command is loaded only when called",
     "qfbatch.cli.page": "extras",
     "qfbatch.cli.serve": "extras",
+    "qfbatch.service.installed": "a package's dialect is loaded only when a job names it",
 }
 
 HEAVY = {"asyncio", "polars", "pyarrow", "pydantic", "pyreqwest", "rich", "starlette", "tqdm", "uvloop"}

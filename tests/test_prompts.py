@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from qfbatch.job.settings import InputSettings
@@ -73,6 +73,7 @@ _json = st.recursive(
 )
 
 
+@settings(deadline=10_000)
 @given(_json | st.lists(st.fixed_dictionaries({"role": st.text(), "content": _json}), max_size=3))
 def test_any_value_is_refused_or_sent(value: Any) -> None:
     """Whatever a column holds, it is refused by a TemplateError or gives the JSON of a list."""

@@ -15,7 +15,7 @@ from qfbatch.job.tree import Loc, to_data
 from qfbatch.job.values import AUTHS
 from qfbatch.pricing import Price
 from qfbatch.service.dialect import Dialect
-from qfbatch.service.dialects import DIALECTS, dialect_named
+from qfbatch.service.dialects import dialect_named, is_dialect
 from qfbatch.service.parameters import EXTRA, body_fields, check_parameters
 
 _PRICES = ("prompt_per_1k", "completion_per_1k", "unit_hour")
@@ -39,7 +39,7 @@ def check_together(findings: Findings) -> None:
 def dialect_of(data: Any) -> Dialect:
     """The dialect that a job speaks; the default one where the job names none there is."""
     api = _mapping(data, "service").get("api")
-    return dialect_named(api if isinstance(api, str) and api in DIALECTS else _DEFAULT_API)
+    return dialect_named(api if is_dialect(api) else _DEFAULT_API)
 
 
 def both_sampling_limits(data: Any) -> list[str]:

@@ -66,7 +66,12 @@ Paths = Annotated[
     WithJsonSchema({"anyOf": [{"type": "string", "minLength": 1}, {**_TEXTS, "minItems": 1}]}),
 ]
 Name = Annotated[Text, AfterValidator(values.file_name)]
-Api = Annotated[str, AfterValidator(values.api), Field(json_schema_extra={"enum": list(DIALECTS)})]
+# Editors offer the names there are, and take any other: a package may have brought it.
+Api = Annotated[
+    str,
+    AfterValidator(values.api),
+    WithJsonSchema({"anyOf": [{"enum": list(DIALECTS)}, {"type": "string", "minLength": 1}]}),
+]
 Auth = Annotated[str, AfterValidator(values.auth), Field(json_schema_extra={"enum": list(values.AUTHS)})]
 Variable = Annotated[
     str, AfterValidator(values.variable), Field(json_schema_extra={"pattern": "^[A-Z_][A-Z0-9_]*$"})

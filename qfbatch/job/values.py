@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from qfbatch.job.settings import LOCAL
-from qfbatch.service.dialects import DIALECTS
+from qfbatch.service.dialects import DIALECTS, dialect_named
 from qfbatch.service.parameters import shown
 from qfbatch.template import Template, TemplateError
 
@@ -85,11 +85,13 @@ def _fields(text: str) -> tuple[str, ...]:
 
 
 def api(text: str) -> str:
-    """A dialect there is."""
-    if text in DIALECTS:
-        return text
-    *first, last = DIALECTS
-    raise ValueError(f"must be {', '.join(first)} or {last}, not {shown(text)}")
+    """A dialect there is; a package may have brought it."""
+    try:
+        dialect_named(text)
+    except KeyError:
+        *first, last = DIALECTS
+        raise ValueError(f"must be {', '.join(first)} or {last}, not {shown(text)}") from None
+    return text
 
 
 def auth(text: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -41,7 +42,7 @@ class OpenAIStream(EventStream):
     def __init__(self, read_piece: ReadPiece, status: int, header: Header, *, now: float) -> None:
         super().__init__(status, lambda body: whole_answer(read_piece, status, header, body, now=now))
         self._read_piece = read_piece
-        self._failure_of = lambda event: failure_of(event, status, header, now=now)
+        self._failure_of = partial(failure_of, status=status, header=header, now=now)
         self._pieces: list[str] = []
         self._answered = False  # whether any event had a piece of the answer, be it empty
         self._extra: dict[str, Any] = {}

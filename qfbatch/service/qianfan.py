@@ -6,7 +6,7 @@ Sources: the service's public documentation of Yi-34B, Pythia-6.9B and its error
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import lru_cache
+from functools import lru_cache, partial
 from types import MappingProxyType
 from typing import Any
 from urllib.parse import quote
@@ -189,7 +189,7 @@ class QianfanStream(EventStream):
 
     def __init__(self, dialect: QianfanV1, status: int, header: Header, *, now: float) -> None:
         super().__init__(status, lambda body: dialect.decode(status, header, body, now=now))
-        self._failure_of = lambda event: _failure(event, status, header, now=now)
+        self._failure_of = partial(_failure, status=status, header=header, now=now)
         self._pieces: list[str] = []
         self._answered = False  # whether any event had a text, be it empty
         self._usages: list[Any] = []

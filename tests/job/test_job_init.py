@@ -174,10 +174,9 @@ def test_the_schema_has_meanings_ranges_and_defaults() -> None:
         "default": 60.0,
         "anyOf": [{"exclusiveMinimum": 0, "type": "number"}, reference],
     }
-    assert definitions["ServiceSection"]["properties"]["api"]["enum"] == [
-        "qianfan",
-        "openai",
-        "openai-chat",
+    assert definitions["ServiceSection"]["properties"]["api"]["anyOf"] == [
+        {"enum": ["qianfan", "openai", "openai-chat"]},
+        {"type": "string", "minLength": 1},
     ]
     sections = [schema, *definitions.values()]
     assert all(section["additionalProperties"] is False for section in sections)

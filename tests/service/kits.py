@@ -6,8 +6,10 @@ A new dialect brings its kit, and the suite holds it to what every dialect promi
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from qfbatch.records import Action, ErrorKind, Failure
@@ -317,4 +319,16 @@ CHAT = _openai_kit(
     lambda text: {"delta": {"content": text}},
 )
 
-KITS = [V1, COMPLETIONS, CHAT]
+BUILT_IN = [V1, COMPLETIONS, CHAT]
+
+
+def documented() -> tuple[str, Kit]:
+    """The worked example of docs/dialects.md: the source of its module, and its kit."""
+    page = (Path(__file__).parents[2] / "docs" / "dialects.md").read_text(encoding="utf-8")
+    module, kit, *_ = re.findall(r"^```python\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    names: dict[str, Any] = {"__name__": "documented", "__package__": __package__}
+    exec(compile(module, "docs/dialects.md", "exec"), names)
+    exec(compile(kit, "docs/dialects.md", "exec"), names)
+    example = names["KIT"]
+    assert isinstance(example, Kit)
+    return module, example

@@ -6,17 +6,18 @@ from itertools import pairwise
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from qfbatch.job.values import AUTHS
 from qfbatch.records import Action, Completion, ErrorKind, Failure, Usage
 from qfbatch.service.dialects import DIALECTS
 
-from .kits import KITS, Kit, Refused
+from .kits import BUILT_IN, Kit, Refused, documented
 
 NO_HEADERS: dict[str, str] = {}
 NOW = 1445412480.0  # Wed, 21 Oct 2015 07:28:00 GMT
+KITS = [*BUILT_IN, documented()[1]]
 BROKEN = Failure(ErrorKind.CONNECTION, Action.RETRY, "the connection broke")
 PIECES = ["a你", "好😀", "\n\r", '"\\ data: z', " end"]
 
@@ -59,7 +60,7 @@ def bytewise(stream: bytes) -> list[bytes]:
 
 def test_every_dialect_has_its_kit() -> None:
     """No dialect is left out of this suite, and each is registered under its own name."""
-    assert [kit.dialect.name for kit in KITS] == list(DIALECTS)
+    assert [kit.dialect.name for kit in BUILT_IN] == list(DIALECTS)
     assert {name: dialect.name for name, dialect in DIALECTS.items()} == {name: name for name in DIALECTS}
 
 
@@ -120,6 +121,7 @@ def test_an_answer(kit: Kit) -> None:
 
 
 @pytest.mark.parametrize("kit", KITS, ids=lambda kit: kit.dialect.name)
+@settings(deadline=10_000)
 @given(cuts=st.lists(st.integers(0, 2000), max_size=8), ends=st.sampled_from([b"\n", b"\r\n", b"\r"]))
 def test_chunks_and_line_ends_do_not_matter(kit: Kit, cuts: list[int], ends: bytes) -> None:
     """Wherever the bytes of a stream are cut, inside a character too, the answer is the same."""
@@ -212,6 +214,7 @@ _answers = st.lists(st.dictionaries(_names, _json, max_size=5), max_size=3)
 
 
 @pytest.mark.parametrize("kit", KITS, ids=lambda kit: kit.dialect.name)
+@settings(deadline=10_000)
 @given(answers=_answers, status=st.sampled_from([200, 400]))
 def test_nothing_raises(kit: Kit, answers: list[dict[str, object]], status: int) -> None:
     """Whatever a server sends, whole or as events, it comes to one outcome that can be stored."""
