@@ -128,6 +128,8 @@ THIRD_PARTY: dict[str, tuple[str, ...]] = {
     "zstandard": ("cli.init", "reader.bytestream"),
     # Fast frozen values and JSON: the language of all floors, hence allowed anywhere.
     "msgspec": ("",),
+    "opentelemetry": ("progress.tracing",),
+    "prometheus_client": ("progress.metrics",),
     "jinja2": ("render.html.page",),
     "markupsafe": ("render.html.page",),  # jinja2's own: the type of text that needs no escaping any more
     "vl_convert": ("render.html.drawing",),
@@ -135,6 +137,8 @@ THIRD_PARTY: dict[str, tuple[str, ...]] = {
 # What must not be needed where it is not asked for, each with the package whose modules may reach it.
 OPTIONAL = {
     "jinja2": "render.html",
+    "opentelemetry": "progress.tracing",
+    "prometheus_client": "progress.metrics",
     "markupsafe": "render.html",
     "starlette": "server",
     "uvicorn": "server",
@@ -146,6 +150,7 @@ LAZY_IMPORTERS = {
     "qfbatch.cli.main": "a command is loaded only when called",
     "qfbatch.cli.page": "extras",
     "qfbatch.cli.serve": "extras",
+    "qfbatch.cli.watchers": "extras",
     "qfbatch.service.installed": "a package's dialect is loaded only when a job names it",
 }
 

@@ -3,25 +3,17 @@
 from __future__ import annotations
 
 import shlex
-import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
 import click
 
-from qfbatch.checkpoint.layout import RunLayout
 from qfbatch.cli.job_options import job_argument, load
 from qfbatch.cli.report import print_report
 from qfbatch.cli.talk import abandon_stdout, say, use_json
 from qfbatch.cli.target import open_run
+from qfbatch.cli.watchers import WatchOptions, watching
 from qfbatch.job.settings import Job
-from qfbatch.progress.bar import ProgressBar
-from qfbatch.progress.eventfile import EventFile
-from qfbatch.progress.events import Observer, to_all
-from qfbatch.progress.log import LogLines
-from qfbatch.progress.statusfile import StatusFile
-from qfbatch.progress.survey import SurveyProgress
 from qfbatch.runner import RunResult, run_job
 from qfbatch.session import RunOptions
 
@@ -49,6 +41,18 @@ RETRY_FAILED = "--retry-failed"
 @click.option("--quiet", is_flag=True, help="Say nothing but warnings and the end; no report.")
 @click.option("--no-progress", is_flag=True, help="No progress bar; log lines instead.")
 @click.option("--log-format", type=click.Choice(("text", "json")), default="text", show_default=True)
+@click.option(
+    "--metrics-port",
+    type=click.IntRange(0, 65535),
+    metavar="N",
+    help="Serve Prometheus metrics on this port while the run lasts; 0 takes a free one.",
+)
+@click.option("--metrics-address", default="127.0.0.1", show_default=True, help="Where that port listens.")
+@click.option(
+    "--otel/--no-otel",
+    default=None,
+    help="Send OpenTelemetry spans and metrics, or not; without, OTEL_* variables decide.",
+)
 @click.pass_context
 def command(
     ctx: click.Context,
@@ -64,6 +68,9 @@ def command(
     quiet: bool,
     no_progress: bool,
     log_format: str,
+    metrics_port: int | None,
+    metrics_address: str,
+    otel: bool | None,
 ) -> None:
     """Run the job, or resume it: the same command after any interruption goes on where the run stopped.
 
@@ -76,19 +83,23 @@ def command(
     if log_format == "json":
         use_json()
     job, environ = load(job_file, overrides, concurrency)
-    observers = _observers(job, quiet=quiet, no_progress=no_progress, log_format=log_format)
-    result = run_job(
-        job,
-        RunOptions(
-            fresh=fresh,
-            retry_failed=retry_failed,
-            limit=limit,
-            accept_input_change=accept_input_change,
-            grace_s=grace,
-        ),
-        environ=environ,
-        observe=to_all(observers),
+    options = RunOptions(
+        fresh=fresh,
+        retry_failed=retry_failed,
+        limit=limit,
+        accept_input_change=accept_input_change,
+        grace_s=grace,
     )
+    watch = WatchOptions(
+        quiet=quiet,
+        no_progress=no_progress,
+        as_json=log_format == "json",
+        metrics_port=metrics_port,
+        metrics_address=metrics_address,
+        otel=otel,
+    )
+    with watching(job, watch) as observe:
+        result = run_job(job, options, environ=environ, observe=observe)
     line = _command_line(job_file, overrides, concurrency, retry_failed=retry_failed, limit=limit)
     _tell(line, job, result, limit)
     if result.asked and result.reason is None and not quiet:
@@ -97,15 +108,6 @@ def command(
         except BrokenPipeError:  # who read it has left; how the run ended still counts
             abandon_stdout()
     ctx.exit(result.exit_code)
-
-
-def _observers(job: Job, *, quiet: bool, no_progress: bool, log_format: str) -> list[Observer]:
-    as_json = log_format == "json"
-    layout = RunLayout(job.output_path)
-    observers: list[Observer] = [EventFile(layout.events, time.time), StatusFile(layout.status, time.time)]
-    if sys.stderr.isatty() and not (quiet or no_progress or as_json):
-        return [*observers, SurveyProgress(), ProgressBar()]
-    return [*observers, LogLines(time.time, as_json=as_json, progress=not quiet)]
 
 
 def _tell(command_line: list[str], job: Job, result: RunResult, limit: int | None) -> None:

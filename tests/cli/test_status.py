@@ -138,17 +138,24 @@ def test_how_a_run_ended(
 
 def test_watching_ends_with_the_run(desk: Desk) -> None:
     """A line a look while the run goes on, then the whole status; as JSON an object a line."""
-    desk.rows(30)
-    desk.job(endpoint="echo,delay=0.1", limits={"concurrency": 1})
-    with running(desk):
+    desk.rows(400)
+    desk.job(endpoint="echo,delay=0.2", limits={"concurrency": 1})
+    watch = desk.command("status", "job.yaml", "--watch", "0.5")
+    with running(desk) as process:
         wait_until((desk.path / "runs/desk/status.json").exists)
-        watched = desk.process("status", "job.yaml", "--watch", "0.5")
-    assert watched.code == 0
-    lines = watched.out.splitlines()
-    assert lines[0].startswith("desk: running, ")
-    assert "desk: complete, 30 of 30 rows (100 %)" in lines
+        with subprocess.Popen(
+            watch, cwd=desk.path, env=desk.environment(), stdout=subprocess.PIPE, text=True
+        ) as watching:
+            assert watching.stdout is not None
+            first = watching.stdout.readline()
+            process.send_signal(signal.SIGINT)
+            rest = watching.stdout.read()
+    assert first.startswith("desk: running, ")
+    assert watching.returncode == 0
+    assert "desk: interrupted, " in rest
+    assert "the same `qfbatch run` resumes it" in rest
     again = desk.type("status", "job.yaml", "--watch", "--format", "json")
-    assert ["complete"] == [json.loads(line)["state"] for line in again.out.splitlines()]
+    assert ["interrupted"] == [json.loads(line)["state"] for line in again.out.splitlines()]
 
 
 def test_mistakes(desk: Desk) -> None:
