@@ -50,6 +50,7 @@ class Loader:
         """
         shard, model = item.shard, self._model
         done = self._checkpoint.done_rows(model.name, shard.number)
+        dropped = self._checkpoint.dropped(model.name, shard.number) if self._retry_failed else {}
         rows = self._reader.read(self._files[shard.source_file], shard)[: item.rows]
         requests = []
         for row in rows:
@@ -72,6 +73,7 @@ class Loader:
                     columns={name: columns[name] for name in self._carried if name in columns},
                     messages=self._prompter.messages,
                     failed_before=status is not None,
+                    dropped_before=dropped.get(row.row_id),
                 )
             )
         return requests

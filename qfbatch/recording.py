@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from functools import partial
 
+import msgspec
 from msgspec import Struct
 
 from qfbatch.job.settings import ModelSettings
-from qfbatch.records import Failure, Record, Request, Status
+from qfbatch.records import Dropped, Failure, Record, Request, Status
 from qfbatch.retry import Outcome
 from qfbatch.service.parameters import as_sent
 
@@ -43,6 +44,24 @@ class Course(Struct):
         cost = None if model.price is None else model.price.of_usage(failure.usage)
         if cost is not None:
             self.discarded_cost = (self.discarded_cost or 0.0) + cost
+
+
+def carried_on(record: Record, before: Dropped | None) -> Record:
+    """The record of a row asked again, with what its failed record before had to drop: it stays paid.
+
+    Amounts in another currency than the record's cannot be carried on; their tokens are.
+    """
+    if before is None:
+        return record
+    cost, currency = record.discarded_cost, record.currency
+    if before.cost is not None and currency in (None, before.currency):
+        cost, currency = (cost or 0.0) + before.cost, before.currency
+    return msgspec.structs.replace(
+        record,
+        discarded_tokens=record.discarded_tokens + before.tokens,
+        discarded_cost=cost,
+        currency=currency,
+    )
 
 
 def record_of(request: Request, model: ModelSettings, course: Course, outcome: Outcome) -> Record:

@@ -144,6 +144,19 @@ class Survey(Struct, frozen=True, gc=False):
     estimated_prompt_tokens: int
 
 
+class Dropped(Struct, frozen=True, gc=False):
+    """What was paid for answers that a row had to drop.
+
+    Attributes:
+        tokens: as the service counted them.
+        cost: of these, in `currency`; None without a price.
+    """
+
+    tokens: int
+    cost: float | None = None
+    currency: str | None = None
+
+
 class Request(Struct, frozen=True, gc=False):
     """One row, rendered for one model: what will be asked.
 
@@ -157,6 +170,7 @@ class Request(Struct, frozen=True, gc=False):
         columns: the carried columns.
         messages: whether `prompt` is the JSON text of a list of messages.
         failed_before: whether a failed record of the row stands, which this request is to replace.
+        dropped_before: what that record had to drop, which the new one carries on; None where it was nothing.
     """
 
     row_id: str
@@ -170,6 +184,7 @@ class Request(Struct, frozen=True, gc=False):
     columns: dict[str, Any]
     messages: bool = False
     failed_before: bool = False
+    dropped_before: Dropped | None = None
 
 
 class Usage(Struct, frozen=True, gc=False):
@@ -269,6 +284,7 @@ class Record(Struct, frozen=True, gc=False, omit_defaults=True):
 __all__ = [
     "Action",
     "Completion",
+    "Dropped",
     "ErrorKind",
     "Failure",
     "InputColumn",

@@ -41,6 +41,7 @@ from qfbatch.progress.events import (
     to_all,
 )
 from qfbatch.reader.shard_reader import ShardReader
+from qfbatch.recording import carried_on
 from qfbatch.records import Record, Request
 from qfbatch.session import OpenSession, RunOptions, RunResult, open_session
 from qfbatch.signals import stop_on_signals
@@ -265,7 +266,8 @@ class _Run:
             self._asked += 1
             asked.estimated_tokens += request.estimated_tokens
             if request.failed_before:
-                tally.replace_failed()
+                tally.replace_failed(request.dropped_before)
+                record = carried_on(record, request.dropped_before)
             committer.append(record)
             feed.recorded(request)
             return True

@@ -47,7 +47,11 @@ COLUMNS: tuple[Column, ...] = (
     Column("completion_tokens", pa.int64(), "as reported"),
     Column("total_tokens", pa.int64(), "as reported"),
     Column("usage_source", pa.string(), "`reported` or `estimated`"),
-    Column("discarded_tokens", pa.int64(), "tokens known to be paid for answers this row had to drop"),
+    Column(
+        "discarded_tokens",
+        pa.int64(),
+        "tokens known to be paid for answers this row had to drop, in all its tries",
+    ),
     Column("discarded_cost", pa.float64(), "of these; null without a price, or if nothing was dropped"),
     Column("cost", pa.float64(), "of the reported tokens; null without a price"),
     Column("currency", pa.string(), "of `cost` and `discarded_cost`"),

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 
 from msgspec import Struct, field
 
-from qfbatch.records import Record, Status
+from qfbatch.records import Dropped, Record, Status
 
 
 class Standing(Struct, frozen=True):
@@ -110,9 +110,18 @@ class Tally:
         """Rows with a record."""
         return self.succeeded + self.failed + self.skipped
 
-    def replace_failed(self) -> None:
-        """A row that stood as failed was asked again: its new record is about to be added."""
+    def replace_failed(self, dropped: Dropped | None = None) -> None:
+        """A row that stood as failed was asked again: its new record is about to be added.
+
+        Args:
+            dropped: what the old one had to drop. It is counted already, and the new one carries it on.
+        """
         self.failed -= 1
+        if dropped is not None:
+            self._discarded_tokens -= dropped.tokens
+            self.asked.discarded_tokens -= dropped.tokens
+            if dropped.cost is not None:
+                _add(self._discarded_cost, dropped.currency, -dropped.cost)
 
     def add(self, record: Record) -> None:
         """Take a newly committed record."""

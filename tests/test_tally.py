@@ -8,7 +8,8 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qfbatch.records import Record, Status
+from qfbatch.recording import carried_on
+from qfbatch.records import Dropped, Record, Status
 from qfbatch.tally import Standing, Tally, total
 
 RECORD = Record(
@@ -61,3 +62,37 @@ def test_a_failed_row_asked_again_is_counted_once() -> None:
     tally.replace_failed()
     tally.add(RECORD)
     assert Standing(succeeded=2) == tally.standing()
+
+
+def test_what_a_failed_row_had_dropped_is_counted_once() -> None:
+    """Its new record carries it on, beside what it drops itself; neither is counted twice."""
+    before = Standing(failed=1, left=1, discarded_tokens=7, discarded_cost={"CNY": 0.5})
+    tally = Tally(before)
+    dropped = Dropped(7, 0.5, "CNY")
+    tally.replace_failed(dropped)
+    tally.add(
+        carried_on(
+            msgspec.structs.replace(RECORD, discarded_tokens=2, discarded_cost=0.25, currency="CNY"), dropped
+        )
+    )
+    standing = tally.standing()
+    assert (1, 0, 9, {"CNY": 0.75}) == (
+        standing.succeeded,
+        standing.failed,
+        standing.discarded_tokens,
+        standing.discarded_cost,
+    )
+    assert 2 == tally.asked.discarded_tokens
+
+
+def test_money_is_carried_on_in_its_own_currency() -> None:
+    """A price in another currency since: the tokens stay counted, the amounts are not mixed."""
+    assert (5, None, None) == _dropped(carried_on(RECORD, Dropped(5)))
+    assert (5, 0.5, "CNY") == _dropped(carried_on(RECORD, Dropped(5, 0.5, "CNY")))
+    dollars = msgspec.structs.replace(RECORD, cost=1.0, currency="USD")
+    assert (5, None, "USD") == _dropped(carried_on(dollars, Dropped(5, 0.5, "CNY")))
+    assert RECORD is carried_on(RECORD, None)
+
+
+def _dropped(record: Record) -> tuple[int, float | None, str | None]:
+    return record.discarded_tokens, record.discarded_cost, record.currency

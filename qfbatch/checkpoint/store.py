@@ -29,7 +29,7 @@ from qfbatch.checkpoint.parts import (
 )
 from qfbatch.checkpoint.recovery import recover_journal
 from qfbatch.errors import RunDirectoryError, StorageError
-from qfbatch.records import InputColumn, Record, Shard, Status
+from qfbatch.records import Dropped, InputColumn, Record, Shard, Status
 
 _FOOTER_THREADS = 2  # parsing a footer holds the interpreter most of the time: more threads only wait
 Key = tuple[str, int]
@@ -160,6 +160,29 @@ class Checkpoint:
         if (model, shard) in self._journalled:
             done.update((record.row_id, record.status) for record in self._journal_records(model, shard))
         return done
+
+    def dropped(self, model: str, shard: int) -> dict[str, Dropped]:
+        """What a shard's failed rows had to drop, by row_id, where it was anything; reads its files.
+
+        Raises:
+            StorageError: they can't be read.
+        """
+        found: dict[str, Dropped] = {}
+        names = ["row_id", "status", "discarded_tokens", "discarded_cost", "currency"]
+        table = find_part_rows(self._layout.part(model, shard), names)
+        if table is not None:
+            for row in table.to_pylist():
+                if row["status"] == Status.FAILED and row["discarded_tokens"]:
+                    cost = row.get("discarded_cost")  # missing in parts of qfbatch before 0.2
+                    found[row["row_id"]] = Dropped(row["discarded_tokens"], cost, row["currency"])
+        if (model, shard) in self._journalled:
+            for record in self._journal_records(model, shard):
+                found.pop(record.row_id, None)
+                if record.status is Status.FAILED and record.discarded_tokens:
+                    found[record.row_id] = Dropped(
+                        record.discarded_tokens, record.discarded_cost, record.currency
+                    )
+        return found
 
     def begin(self, model: str, shard: int) -> JournalWriter:
         """Open the shard's journal for appending, creating it where there is none.

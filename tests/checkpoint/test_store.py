@@ -11,7 +11,7 @@ from qfbatch.checkpoint.journal import encode_line
 from qfbatch.checkpoint.layout import RunLayout
 from qfbatch.checkpoint.store import Checkpoint, Recovery, ShardState
 from qfbatch.errors import RunDirectoryError, StorageError
-from qfbatch.records import Record, Status
+from qfbatch.records import Dropped, Record, Status
 
 from .rows import COLUMNS, RUN_ID, as_dict, plan, record, totals
 
@@ -65,6 +65,23 @@ def test_states_and_totals_come_from_what_is_committed(tmp_path: Path) -> None:
     assert again.done_rows("m", 1) == {f"row-{n}": Status.SUCCEEDED for n in (5, 6, 7)}
     assert again.done_rows("m", 0)["row-3"] == Status.FAILED
     assert again.done_rows("n", 0) == {}
+
+
+def test_what_failed_rows_had_to_drop_is_told_by_their_latest_records(tmp_path: Path) -> None:
+    """In a part or in its journal; rows that succeeded since, or dropped nothing, are not told of."""
+    first = opened(tmp_path)
+    commit(first, 0, [record(n) for n in (0, 3, 10, 17)])
+    first.close_shard("m", 0)
+    later = [record(10, take=2), record(17, discarded_tokens=99), record(24), record(31, discarded_tokens=0)]
+    commit(first, 0, later)
+    again = opened(tmp_path)
+    again.recover()
+    assert again.dropped("m", 0) == {
+        "row-3": Dropped(3, 0.03, "CNY"),
+        "row-17": Dropped(99, 0.17, "CNY"),
+        "row-24": Dropped(24, 0.24, "CNY"),
+    }
+    assert again.dropped("m", 1) == {}
 
 
 def test_journal_that_completes_its_shard_is_closed_at_start(tmp_path: Path) -> None:
