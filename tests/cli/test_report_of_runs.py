@@ -271,10 +271,10 @@ def _active_s(rows: Sequence[Row], manifest: Mapping[str, Any]) -> float:
     spans: dict[datetime, list[Row]] = {}
     for row in rows:
         spans.setdefault(max(start for start in starts if start <= row["finished_at"]), []).append(row)
-    return sum(
-        (max(r["finished_at"] for r in some) - min(r["started_at"] for r in some)).total_seconds()
-        for some in spans.values()
-    )
+    total = 0.0
+    for some in spans.values():
+        total += (max(r["finished_at"] for r in some) - min(r["started_at"] for r in some)).total_seconds()
+    return total
 
 
 def _timeline(rows: Sequence[Row]) -> dict[str, Any]:
