@@ -16,10 +16,14 @@ import pytest
 from playwright.sync_api import Browser, sync_playwright
 from report_runs import failed, succeeded, write_run
 
+from qfbatch.checkpoint.layout import RunLayout
+from qfbatch.checkpoint.predictions import add_prediction
+from qfbatch.plans import ModelPlan, Plan, Prediction
 from qfbatch.records import ErrorKind, Record
 
 MODELS = ("yi-34b", "pythia/<i>6.9b</i>")
 ROWS = 90
+PLANNED_TOKENS, PLANNED_COST = (5_000, 10_000), 0.25  # of each model: prompt and completion; CNY
 FLAGS = (
     "--no-sandbox",
     "--disable-gpu",
@@ -43,7 +47,14 @@ PROMPTS = {0: SCRIPT, 1: HANDLER, 2: STEERED, 3: ARABIC, 4: CHINESE, 5: LONG}
 def write_page_run(directory: Path) -> Path:
     """The run directory, through the checkpoint's own writers."""
     records = [_row(number, model) for model in MODELS for number in range(ROWS)]
-    return write_run(directory, records, rows=ROWS, models=MODELS)
+    run = write_run(directory, records, rows=ROWS, models=MODELS)
+    planned = tuple(
+        ModelPlan(model, model, ROWS, 0, 0, ROWS, *PLANNED_TOKENS, PLANNED_COST, "CNY", 1.0, "assumed")
+        for model in MODELS
+    )
+    plan = Plan("eval", str(run), 1, 1, ROWS, planned, "the run's qps (2)", 90.0, "new")
+    add_prediction(RunLayout(run), "run-1", Prediction(0, "2026-05-28T20:26:40.000+00:00", plan))
+    return run
 
 
 def _row(number: int, model: str) -> Record:
@@ -51,7 +62,8 @@ def _row(number: int, model: str) -> Record:
     latency_s = 0.125 * slow * (1 + number % 7)
     timing = {"latency_s": latency_s, "wait_s": (number % 5) * 0.25, "time_to_first_token_s": latency_s / 4}
     prompt = PROMPTS.get(number, f"question {number}")
-    retried = {"attempts": 2, "discarded_tokens": 17} if number % 8 == 3 else {}
+    dropped = {"attempts": 2, "discarded_tokens": 170, "discarded_cost": 0.0017, "currency": "CNY"}
+    retried = dropped if number % 8 == 3 else {}
     if number % 11 == 6:
         kind, code = (
             (ErrorKind.SERVER, 503),

@@ -12,7 +12,19 @@ from typing import Any
 import polars as pl
 import pytest
 from click.testing import CliRunner
-from page_run import ARABIC, CHINESE, HANDLER, LONG, MODELS, ROWS, SCRIPT, open_browser, write_page_run
+from page_run import (
+    ARABIC,
+    CHINESE,
+    HANDLER,
+    LONG,
+    MODELS,
+    PLANNED_COST,
+    PLANNED_TOKENS,
+    ROWS,
+    SCRIPT,
+    open_browser,
+    write_page_run,
+)
 from playwright.sync_api import Browser, BrowserContext, Page
 
 from qfbatch.cli.main import main
@@ -22,7 +34,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("browser")]
 
 DESKTOP, PHONE = {"width": 1280, "height": 900}, {"width": 360, "height": 740}
 MARKS = ".drawing [aria-label][aria-roledescription]:not(g)"
-WIDTH_S = 1.0  # of a stretch of time: the run takes 93 s, and 120 stretches are the most
+WIDTH_S = 3.0  # of a stretch of time: the run takes 90 s, and a chart shows 40 stretches at most
 
 Opened = Callable[..., Page]
 
@@ -119,7 +131,8 @@ def test_every_chart_is_drawn(opened: Opened, rows: pl.DataFrame) -> None:
         "latency": bins["latency"] + 3 * len(MODELS),
         "first-token": bins["first-token"] + 3 * len(MODELS),
         "tokens": 3 * len(MODELS),
-        "cost, CNY": len(MODELS),
+        "cost, CNY": 2 * len(MODELS),
+        "plan": 2 * (2 + len(MODELS)),  # tokens and time of all, cost of each
         "tokens-by": 2 * len(MODELS),
         "cost-by, CNY": 2 * len(MODELS),
         "failures": 3 * len(MODELS),
@@ -205,8 +218,22 @@ def test_the_charts_tables_are_those_of_the_files(opened: Opened, rows: pl.DataF
         ]
     by_model = [rows.filter(pl.col("model") == model) for model in MODELS]
     assert behind("cost, CNY") == [
-        [str(some["model"][0]), numbers.amount(_sum(some, "cost"))] for some in by_model
+        [
+            str(some["model"][0]),
+            *(numbers.amount(amount) for amount in (_sum(some, "cost"), _sum(some, "discarded_cost"))),
+            numbers.amount(_sum(some, "cost") + _sum(some, "discarded_cost")),
+        ]
+        for some in by_model
     ]
+    plan = {row[0]: row[-1] for row in behind("plan")}
+    tokens, planned = _sum(rows, "total_tokens"), len(MODELS) * sum(PLANNED_TOKENS)
+    assert plan["tokens: planned"] == numbers.count(planned)
+    assert plan["tokens: actual"] == f"{numbers.count(tokens)} ({100 * tokens / planned - 100:+.1f} %)"
+    costs = {model: _sum(some, "cost") for model, some in zip(MODELS, by_model, strict=True)}
+    assert {model: plan[f"cost, {model}: actual"] for model in MODELS} == {
+        model: f"{numbers.amount(cost)} ({100 * cost / PLANNED_COST - 100:+.1f} %)"
+        for model, cost in costs.items()
+    }
     assert behind("safety") == [
         [
             str(some["model"][0]),
@@ -380,7 +407,7 @@ def test_it_can_be_read_without_scripts(opened: Opened) -> None:
     """Where scripts are switched off, everything is there but the comfort."""
     page = opened(java_script_enabled=False)
     assert page.locator(".question:visible").count() == ROWS
-    assert page.locator(".drawing svg:visible").count() == 10
+    assert page.locator(".drawing svg:visible").count() == 11
     assert not page.locator(".filters").is_visible()
 
 
@@ -440,6 +467,7 @@ _FIGURES: dict[str, Callable[[pl.DataFrame], str]] = {
     "completion tokens": lambda some: numbers.count(_sum(some, "completion_tokens")),
     "total tokens": lambda some: numbers.count(_sum(some, "total_tokens")),
     "discarded tokens": lambda some: numbers.count(_sum(some, "discarded_tokens")),
+    "discarded cost CNY": lambda some: numbers.amount(_sum(some, "discarded_cost")),
     "cost CNY": lambda some: numbers.amount(_sum(some, "cost")),
     "safe": lambda some: _share_of(some, pl.col("is_safe")),
     "unsafe": lambda some: _share_of(some, ~pl.col("is_safe")),

@@ -69,6 +69,7 @@ def bar_chart(
         total: what a bar's text is, in the table.
         shares: all bars are equally long, and their pieces show shares.
     """
+    seen = {piece.name for bar in bars for piece in bar.pieces if piece.amount > 0}
     kinds = {piece.name: piece.colour for bar in bars for piece in bar.pieces}
     longest = max((sum(piece.amount for piece in bar.pieces) for bar in bars), default=0)
     if not longest:
@@ -101,7 +102,7 @@ def bar_chart(
         note=note,
         spec=_spec(pieces, [(bar.name, bar.text) for bar in bars]),
         marks=len(pieces),
-        legend=tuple(kinds.items()) if len(kinds) > 1 else (),
+        legend=tuple((name, kinds[name]) for name in kinds if name in seen) if len(kinds) > 1 else (),
         header=(of, *(kinds if len(kinds) > 1 else ()), total),
         rows=tuple(_row(bar, tuple(kinds)) for bar in bars),
     )
@@ -109,7 +110,11 @@ def bar_chart(
 
 def _row(bar: Bar, kinds: tuple[str, ...]) -> tuple[str, ...]:
     texts = {piece.name: piece.text for piece in bar.pieces}
-    return (bar.name, *((texts.get(kind, "0") for kind in kinds) if len(kinds) > 1 else ()), bar.text)
+    return (
+        bar.name,
+        *((texts.get(kind, numbers.MISSING) for kind in kinds) if len(kinds) > 1 else ()),
+        bar.text,
+    )
 
 
 def _spec(pieces: list[Spec], names: list[tuple[str, str]]) -> Spec:

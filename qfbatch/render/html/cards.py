@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from qfbatch.figures import Figures
 from qfbatch.render import numbers
-from qfbatch.render.lines import costs_text
+from qfbatch.render.lines import amount_text, costs_text
 
 
 class Card(NamedTuple):
@@ -45,7 +45,12 @@ def cards(total: Figures) -> tuple[Card, ...]:
         Card(
             "paid, but discarded",
             numbers.count(tokens.discarded),
-            f"tokens; {numbers.share(tokens.discarded, paid)} of all that were paid for",
+            "; ".join(
+                [
+                    f"tokens, {numbers.share(tokens.discarded, paid)} of all",
+                    *map(amount_text, total.discarded_cost),
+                ]
+            ),
             "bad" if tokens.discarded else "",
         ),
         Card(

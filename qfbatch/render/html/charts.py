@@ -6,9 +6,10 @@ drawing, or wants it to the last digit, reads that.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
-from qfbatch.figures import Figures, Spread
+from qfbatch.accounting import Deviation
+from qfbatch.figures import Cost, Figures, Spread, TimeCost
 from qfbatch.render import numbers
 from qfbatch.render.html.bars import Bar, Chart, Piece, bar_chart
 from qfbatch.render.html.spreads import Panel, spread_chart
@@ -27,6 +28,7 @@ def charts(section: Section) -> list[Chart]:
         *_spreads(section),
         _tokens(section),
         *_costs(section),
+        _plan(section),
         *_groups(section),
         _failures(section),
         _safety(section),
@@ -94,16 +96,56 @@ def _costs(section: Section) -> Iterator[Chart | None]:
     for currency in currencies_of(section.models()):
         bars = [
             Bar(
-                numbers.one_line(figures.model),
-                (Piece("cost", colour_of(section, figures.model), amount, numbers.amount(amount)),),
-                numbers.amount(amount),
+                numbers.one_line(figures.model), pieces, numbers.amount(sum(piece.amount for piece in pieces))
             )
             for figures in section.models()
-            if (amount := _cost(figures, currency)) is not None
+            if (pieces := _cost_pieces(figures, currency))
         ]
-        note = "Tokens times the job's prices. Discarded tokens are not in it."
+        note = "Tokens and unit-hours at the job's prices; dropped answers are paid for, too."
         title = f"Cost by model{_in(currency)}"
-        yield bar_chart(f"cost{_in(currency)}", title, note, bars, of="model", total="cost")
+        yield bar_chart(f"cost{_in(currency)}", title, note, bars, of="model", total="paid")
+
+
+def _cost_pieces(figures: Figures, currency: str) -> tuple[Piece, ...]:
+    kinds = (
+        ("tokens", "tokens-completion", figures.cost),
+        ("discarded", "bad", figures.discarded_cost),
+        ("unit-hours", "wait", figures.time_cost),
+    )
+    return tuple(
+        Piece(name, colour, amount, numbers.amount(amount))
+        for name, colour, costs in kinds
+        if (amount := _amount(costs, currency)) is not None
+    )
+
+
+def _plan(section: Section) -> Chart | None:
+    """Planned and actual, each figure on a scale of its own: what was planned is as long in all of them."""
+    outcome = section.outcome
+    if outcome is None:
+        return None
+    compared: list[tuple[str, Deviation, Callable[[float], str]]] = [
+        ("tokens", outcome.total_tokens, _whole),
+        ("time", outcome.time_s, numbers.duration),
+        *((f"cost, {model.model}", model.cost, numbers.amount) for model in outcome.models),
+    ]
+    bars: list[Bar] = []
+    for name, deviation, text in compared[:MOST_BARS]:
+        if deviation.planned and deviation.actual is not None and deviation.relative is not None:
+            planned, actual = text(deviation.planned), text(deviation.actual)
+            off = numbers.signed_share(deviation.relative) if deviation.relative else "as planned"
+            shown = numbers.one_line(name)
+            bars += [
+                Bar(f"{shown}: planned", (Piece("planned", "neutral", 1.0, planned),), planned),
+                Bar(
+                    f"{shown}: actual",
+                    (Piece("actual", "model-1", 1 + deviation.relative, f"{actual} ({off})"),),
+                    f"{actual} ({off})",
+                ),
+            ]
+    so_far = "" if section.complete else " The run is not complete."
+    note = f"Each pair on a scale of its own.{so_far}"
+    return bar_chart("plan", "Plan against actual", note, bars, of="figure", total="amount")
 
 
 def _failures(section: Section) -> Chart | None:
@@ -170,12 +212,12 @@ def _by_column(
     return bar_chart(key, title, note, bars, of=", ".join(section.summary.by), total="all models")
 
 
-def _cost(figures: Figures, currency: str) -> float | None:
-    return next((cost.amount for cost in figures.cost if (cost.currency or "") == currency), None)
+def _amount(costs: Sequence[Cost | TimeCost], currency: str) -> float | None:
+    return next((cost.amount for cost in costs if (cost.currency or "") == currency), None)
 
 
 def _cost_in(currency: str) -> Callable[[Figures], float | None]:
-    return lambda figures: _cost(figures, currency)
+    return lambda figures: _amount(figures.cost, currency)
 
 
 def _whole(amount: float) -> str:

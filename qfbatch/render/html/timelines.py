@@ -7,12 +7,14 @@ its reader's to get wrong.
 from __future__ import annotations
 
 from itertools import groupby
+from typing import NamedTuple
 
 from qfbatch.figures import Bucket, Timeline
 from qfbatch.render import numbers
 from qfbatch.render.html.bars import Chart
 from qfbatch.render.html.drawing import FONT_SIZE, Spec
 
+MOST_STRETCHES = 40  # of time, in a chart
 _HEIGHT = 150
 _UNITS = (  # least length of a run that is told in it, its seconds, its name
     (2 * 86_400, 86_400, "days"),
@@ -22,37 +24,46 @@ _UNITS = (  # least length of a run that is told in it, its seconds, its name
 )
 
 
+class Stretch(NamedTuple):
+    """What ended in one stretch of time, of all models; seconds from the run's start."""
+
+    from_s: float
+    to_s: float
+    ended: int
+    failed: int
+    tokens: int
+    wait_s: float
+    wait_max_s: float
+
+
 def throughput_chart(timeline: Timeline) -> Chart:
     """Rows that ended, per second, over time; those that failed stand on top of the others."""
     per_unit, unit = _unit(timeline)
     bars: list[Spec] = []
     rows = []
-    for start_s, buckets in _stretches(timeline):
-        ended, failed = sum(b.rows for b in buckets), sum(b.failed for b in buckets)
-        tokens = sum(b.tokens for b in buckets)
-        end_s = start_s + timeline.width_s
-        rate = numbers.rate(ended / timeline.width_s)
-        when = f"{_moment(start_s, per_unit)} to {_moment(end_s, per_unit)} {unit}"
-        text = f"{when}: {numbers.things(ended, 'row')} ended ({rate}), {numbers.count(failed)} failed"
-        good = (ended - failed) / timeline.width_s
-        for low, high, colour in ((0.0, good, "good"), (good, ended / timeline.width_s, "bad")):
+    for some in _stretches(timeline):
+        length_s = some.to_s - some.from_s
+        rate = numbers.rate(some.ended / length_s)
+        text = f"{numbers.things(some.ended, 'row')} ended ({rate}), {numbers.count(some.failed)} failed"
+        good, ended = (some.ended - some.failed) / length_s, some.ended / length_s
+        for low, high, colour in ((0.0, good, "good"), (good, ended, "bad")):
             if high > low:
                 bars.append(
                     {
-                        "from": start_s / per_unit,
-                        "to": end_s / per_unit,
+                        "from": some.from_s / per_unit,
+                        "to": some.to_s / per_unit,
                         "low": low,
                         "high": high,
                         "colour": f"var(--{colour})",
-                        "text": text,
+                        "text": f"{_when(some, per_unit, unit)}: {text}",
                     }
                 )
-        counts = (numbers.count(number) for number in (ended, failed, tokens))
-        rows.append((_moment(start_s, per_unit), *counts, rate))
+        counts = (numbers.count(number) for number in (some.ended, some.failed, some.tokens))
+        rows.append((_moment(some.from_s, per_unit), *counts, rate))
     return Chart(
         key="throughput",
         title="Throughput over time",
-        note=f"Rows ended per second, in stretches of {_stretch(timeline)}.",
+        note=f"Rows ended per second, in stretches of {_width_text(timeline)}.",
         spec={
             "height": _HEIGHT,
             "data": {"values": bars},
@@ -80,30 +91,21 @@ def waits_chart(timeline: Timeline) -> Chart | None:
     per_unit, unit = _unit(timeline)
     points: list[Spec] = []
     rows = []
-    for start_s, buckets in _stretches(timeline):
-        ended = sum(b.rows for b in buckets)
-        mean = sum(b.wait_s for b in buckets) / ended
-        longest = max(b.wait_max_s for b in buckets)
-        when = f"{_moment(start_s, per_unit)} to {_moment(start_s + timeline.width_s, per_unit)} {unit}"
+    for some in _stretches(timeline):
+        mean = some.wait_s / some.ended
+        waits = (numbers.seconds(mean), numbers.seconds(some.wait_max_s))
         points.append(
             {
-                "from": start_s / per_unit,
-                "to": (start_s + timeline.width_s) / per_unit,
-                "middle": (start_s + timeline.width_s / 2) / per_unit,
+                "from": some.from_s / per_unit,
+                "to": some.to_s / per_unit,
+                "middle": (some.from_s + some.to_s) / 2 / per_unit,
                 "zero": 0,
                 "mean": mean,
-                "longest": longest,
-                "text": f"{when}: {numbers.seconds(mean)} on average, {numbers.seconds(longest)} at most",
+                "longest": some.wait_max_s,
+                "text": f"{_when(some, per_unit, unit)}: {waits[0]} on average, {waits[1]} at most",
             }
         )
-        rows.append(
-            (
-                _moment(start_s, per_unit),
-                numbers.count(ended),
-                numbers.seconds(mean),
-                numbers.seconds(longest),
-            )
-        )
+        rows.append((_moment(some.from_s, per_unit), numbers.count(some.ended), *waits))
     described: Spec = {"field": "text", "type": "nominal"}
     return Chart(
         key="waits",
@@ -147,10 +149,34 @@ def waits_chart(timeline: Timeline) -> Chart | None:
     )
 
 
-def _stretches(timeline: Timeline) -> list[tuple[float, list[Bucket]]]:
+def _stretches(timeline: Timeline) -> list[Stretch]:
+    """The timeline's stretches in which rows ended, as many together as a chart has room for."""
+    width = _width(timeline)
+    by_place = groupby(timeline.buckets, key=lambda b: round(b.start_s / timeline.width_s) // width)
+    end_s = timeline.width_s * timeline.count
     return [
-        (start, list(some)) for start, some in groupby(timeline.buckets, key=lambda bucket: bucket.start_s)
+        _merged(
+            place * width * timeline.width_s, min((place + 1) * width * timeline.width_s, end_s), list(some)
+        )
+        for place, some in by_place
     ]
+
+
+def _merged(from_s: float, to_s: float, buckets: list[Bucket]) -> Stretch:
+    return Stretch(
+        from_s,
+        to_s,
+        ended=sum(b.rows for b in buckets),
+        failed=sum(b.failed for b in buckets),
+        tokens=sum(b.tokens for b in buckets),
+        wait_s=sum(b.wait_s for b in buckets),
+        wait_max_s=max(b.wait_max_s for b in buckets),
+    )
+
+
+def _width(timeline: Timeline) -> int:
+    """How many of the timeline's stretches make one of a chart."""
+    return -(-timeline.count // MOST_STRETCHES)
 
 
 def _unit(timeline: Timeline) -> tuple[float, str]:
@@ -158,9 +184,13 @@ def _unit(timeline: Timeline) -> tuple[float, str]:
     return next((seconds, name) for least, seconds, name in _UNITS if whole_s >= least)
 
 
-def _stretch(timeline: Timeline) -> str:
-    width_s = timeline.width_s
+def _width_text(timeline: Timeline) -> str:
+    width_s = timeline.width_s * _width(timeline)
     return f"{width_s:g} s" if width_s < _UNITS[-2][1] else numbers.duration(width_s)
+
+
+def _when(some: Stretch, per_unit: float, unit: str) -> str:
+    return f"{_moment(some.from_s, per_unit)} to {_moment(some.to_s, per_unit)} {unit}"
 
 
 def _moment(seconds: float, per_unit: float) -> str:
@@ -185,4 +215,4 @@ def _axis(field: str, title: str) -> Spec:
     }
 
 
-__all__ = ["throughput_chart", "waits_chart"]
+__all__ = ["MOST_STRETCHES", "throughput_chart", "waits_chart"]
