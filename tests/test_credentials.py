@@ -19,6 +19,7 @@ from qfbatch.credentials import Authorizer, OAuth, find_authorizer
 from qfbatch.errors import ServiceRefused
 from qfbatch.records import Action, Completion, ErrorKind, Failure
 from qfbatch.service.dialect import Call
+from qfbatch.service.dialects import dialect_named
 from qfbatch.service.qianfan import QianfanV1
 from qfbatch.service.signing import Refusal, verify
 from qfbatch.transport import HttpCall, Transport, TransportError, open_transport
@@ -124,12 +125,15 @@ def find(
     base_url: str = BASE,
     service: TokenService | None = None,
     now: Clock | None = None,
+    api: str = "qianfan",
+    key_env: str | None = None,
 ) -> Authorizer:
     """The authorizer that `service.auth` and the environment lead to."""
     transport = service or TokenService(granted("S3CR3T-granted"))
     return find_authorizer(
         auth,
-        dialect=QianfanV1(),
+        dialect=dialect_named(api),
+        key_env=key_env,
         base_url=base_url,
         environ=environ,
         transport=transport,
@@ -179,6 +183,65 @@ NOTHING_SET = (
 def test_which_credentials_are_found(auth: str, environ: Mapping[str, str], found: str) -> None:
     """`auto` takes token, OAuth, IAM, bearer, none in this order, no half pair; a name takes its own only."""
     assert find(auth, environ).found == found
+
+
+QIANFAN, OPENAI, ELSEWHERE = (
+    "https://qianfan.baidubce.com/v2",
+    "https://api.openai.com/v1",
+    "https://gateway.example/v1",
+)
+LOOPBACK = "http://127.0.0.1:8000/v1"
+BOTH_KEYS = {"QIANFAN_BEARER_TOKEN": "S3CR3T-q", "OPENAI_API_KEY": "S3CR3T-o"}
+NO_KEY_HERE = "none (no key is set, and the server is on this machine)"
+
+
+@pytest.mark.parametrize(
+    ("auth", "base_url", "environ", "key_env", "found"),
+    [
+        ("auto", QIANFAN, {**ENVIRONMENT, **BOTH_KEYS}, None, "bearer key from QIANFAN_BEARER_TOKEN"),
+        ("auto", OPENAI, BOTH_KEYS, None, "bearer key from OPENAI_API_KEY"),
+        ("auto", ELSEWHERE, BOTH_KEYS, None, "bearer key from OPENAI_API_KEY"),
+        ("auto", ELSEWHERE, only(BEARER_NAMES), None, "bearer key from QIANFAN_BEARER_TOKEN"),
+        ("bearer", LOOPBACK, BOTH_KEYS, None, "bearer key from OPENAI_API_KEY"),
+        ("auto", ELSEWHERE, {**BOTH_KEYS, "MINE": "S3CR3T-m"}, "MINE", "bearer key from MINE"),
+        ("auto", LOOPBACK, only(TOKEN_NAMES, OAUTH_NAMES, IAM_NAMES), None, NO_KEY_HERE),
+        ("auto", "http://localhost/v1", {"OPENAI_API_KEY": " "}, None, NO_KEY_HERE),
+        ("auto", LOOPBACK, BOTH_KEYS, None, "bearer key from OPENAI_API_KEY"),
+        ("auto", ELSEWHERE, {"QIANFAN_NO_AUTH": "1"}, None, "none (QIANFAN_NO_AUTH)"),
+        ("none", ELSEWHERE, BOTH_KEYS, None, "none (service.auth)"),
+    ],
+)
+def test_whose_key_a_server_gets(
+    auth: str, base_url: str, environ: Mapping[str, str], key_env: str | None, found: str
+) -> None:
+    """A known service gets its own key alone, any other the general one first, or the one that is named."""
+    for api in ("openai", "openai-chat"):
+        assert find(auth, environ, base_url=base_url, api=api, key_env=key_env).found == found
+
+
+@pytest.mark.parametrize(
+    ("auth", "base_url", "environ", "key_env", "missing"),
+    [
+        ("auto", QIANFAN, {"OPENAI_API_KEY": "S3CR3T"}, None, "QIANFAN_BEARER_TOKEN is not set"),
+        ("auto", OPENAI, only(BEARER_NAMES), None, "OPENAI_API_KEY is not set"),
+        (
+            "auto",
+            "http://10.0.0.5:8000/v1",
+            only(TOKEN_NAMES, IAM_NAMES),
+            None,
+            "neither OPENAI_API_KEY nor QIANFAN_BEARER_TOKEN is set",
+        ),
+        ("auto", LOOPBACK, BOTH_KEYS, "MINE", "MINE is not set"),
+        ("bearer", LOOPBACK, {}, None, "neither OPENAI_API_KEY nor QIANFAN_BEARER_TOKEN is set"),
+    ],
+)
+def test_no_other_key_is_sent_instead(
+    auth: str, base_url: str, environ: Mapping[str, str], key_env: str | None, missing: str
+) -> None:
+    """One service's key never goes to the other, and no key that is there replaces the one named."""
+    with pytest.raises(ServiceRefused) as refused:
+        find(auth, environ, base_url=base_url, api="openai", key_env=key_env)
+    assert refused.value.message == f"no credentials found for service.auth {auth}: {missing}."
 
 
 @pytest.mark.parametrize(

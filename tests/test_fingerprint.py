@@ -35,6 +35,11 @@ MODEL = JOB.models[0]
             replace(JOB, input=replace(JOB.input, prompt=None, template="{q}")),
             ["input.prompt: was 'prompt', is not set", "input.template: was not set, is '{q}'"],
         ),
+        (
+            replace(JOB, input=replace(JOB.input, prompt=None, messages="m")),
+            ["input.messages: was not set, is 'm'", "input.prompt: was 'prompt', is not set"],
+        ),
+        (replace(JOB, input=replace(JOB.input, system="s")), ["input.system: was not set, is 's'"]),
         (replace(JOB, input=replace(JOB.input, id="id")), ["input.id: was not set, is 'id'"]),
         (
             replace(JOB, models=(replace(MODEL, endpoint="other"),)),

@@ -88,14 +88,18 @@ _THIS_ROW = (
     "A run would record such rows as failed and go on."
 )
 _NO_CALL = "No call was made: correct service.base_url, or the keys in use: {credentials}."
-_ADDRESS = "check service.base_url (or QIANFAN_BASE_URL), the network and the proxy settings."
+_ADDRESS = "check service.base_url (or the variable it came from), the network and the proxy settings."
+_NAMES = (
+    "Check the model's `endpoint` (qianfan: the last part of the service's URL; openai: the model's name) "
+    "and how service.base_url ends (openai: mostly with /v1 or /v2)."
+)
 _NEXT_STEPS = {
     ErrorKind.CONNECTION: f"Nothing answers at {{address}}: {_ADDRESS}",
     ErrorKind.TIMEOUT: f"No answer in time from {{address}}: raise retry.request_timeout, or {_ADDRESS}",
     ErrorKind.BAD_ANSWER: f"What answers at {{address}} is no such service: {_ADDRESS}",
     ErrorKind.CREDENTIALS: "Check the keys in the environment or .env: {credentials}.",
     ErrorKind.PERMISSION: "Publish the service, or ask for permission to use it: {credentials}.",
-    ErrorKind.NOT_FOUND: "Check the model's `endpoint`: it is the last part of the service's URL.",
+    ErrorKind.NOT_FOUND: _NAMES,
     ErrorKind.QUOTA: "Wait for the quota to be renewed, or pay the account.",
     ErrorKind.RATE_LIMITED: _BUSY,
     ErrorKind.OVERLOADED: _BUSY,

@@ -32,6 +32,7 @@ ERROR_CODES: dict[str, tuple[ErrorKind, Action]] = {
     "*_unsafe": (_K.UNSAFE, _W),
     CONTENT_FILTER: (_K.UNSAFE, _W),
     "content_policy_violation": (_K.UNSAFE, _W),
+    "unsafe_request": (_K.UNSAFE, _W),
     "*rate_limit_exceeded": (_K.RATE_LIMITED, _T),
     "rate_limit_error": (_K.RATE_LIMITED, _T),
     "slow_down": (_K.RATE_LIMITED, _T),

@@ -12,6 +12,9 @@ from qfbatch.errors import JobFileError
 HEAD = "name: t\ninput: {path: r.jsonl, prompt: p}\nmodels: [{name: m, endpoint: e}]\n"  # three lines
 
 
+IN_CAPITALS = "an environment variable in capitals, such as MY_KEY, not a key"
+
+
 @pytest.mark.parametrize(
     ("line", "problem"),
     [
@@ -64,6 +67,18 @@ HEAD = "name: t\ninput: {path: r.jsonl, prompt: p}\nmodels: [{name: m, endpoint:
         ("output: {path: s3://b/x}", "output.path: s3:// is not supported yet; use a local path"),
         ("output: {path: ' x'}", "output.path: must not start or end with a blank"),
         ('output: {path: "a\\0"}', "output.path: must not hold line breaks or control characters"),
+        (
+            "service: {api: openai, auth: iam}",
+            "service.auth: must be auto, bearer or none for api openai, not iam",
+        ),
+        (
+            "service: {auth: iam, key_env: MY_KEY}",
+            "service.key_env: names a bearer key, but service.auth is iam",
+        ),
+        (
+            "service: {key_env: abcd-0123}",
+            f"service.key_env: must be the name of {IN_CAPITALS}",
+        ),
         ("service: {api: opena}", 'service.api: must be qianfan, openai or openai-chat, not "opena"'),
         ("service: {api: qianfn}", 'service.api: must be qianfan, openai or openai-chat, not "qianfn"'),
         (
