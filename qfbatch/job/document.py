@@ -221,9 +221,12 @@ class BudgetSection(_Section):
     """Where a run stops by itself; it can be resumed with a larger budget."""
 
     max_cost: Above0 | None = Field(
-        default=None, description="in the models' currency, of all answers in the results"
+        default=None,
+        description="in the models' currency, of the rows in the results, dropped answers included",
     )
-    max_total_tokens: Count | None = Field(default=None, description="of all answers in the results")
+    max_total_tokens: Count | None = Field(
+        default=None, description="of the rows in the results, dropped answers included"
+    )
 
 
 class OutputSection(_Section):

@@ -103,6 +103,29 @@ def test_a_budget_counts_what_is_on_its_way_from_the_first_call(desk: Desk) -> N
     assert len(desk.server.calls(endpoint)) < 5
 
 
+def test_a_budget_of_money_counts_dropped_answers_in_every_session(desk: Desk) -> None:
+    """A cut stream was paid for: it leaves less for the others, and a resume knows of it."""
+    desk.rows([f"row {n}" + " {{fault: cut_stream times=1 after=2}}" for n in range(40)])
+    price = {"prompt_per_1k": 1000, "completion_per_1k": 1000}
+    endpoint = desk.server.endpoint("echo")
+    desk.job(
+        models=[{"name": "m", "endpoint": endpoint, "price": price}],
+        parameters={"stream": True},
+        limits={"concurrency": 1},
+        budget={"max_cost": 60},
+    )
+    assert desk.type("run", "job.yaml").code == 6
+    frame = desk.results()
+    kept, dropped = frame["cost"].sum(), frame["discarded_cost"].sum()
+    assert (kept, dropped) == (frame["total_tokens"].sum(), frame["discarded_tokens"].sum())
+    assert kept < 60 <= kept + dropped
+    asked = len(desk.server.calls(endpoint))
+    again = desk.type("run", "job.yaml")
+    assert again.code == 6
+    assert "budget.max_cost (60) is used up" in again.err
+    assert len(desk.server.calls(endpoint)) == asked
+
+
 def test_a_quota_used_up_on_the_way(desk: Desk) -> None:
     """When the daily quota ends in the middle, answers are kept and the next day's run does the rest."""
     desk.rows(30)
