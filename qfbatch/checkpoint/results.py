@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from itertools import groupby
 from pathlib import Path
 
 import polars as pl
@@ -27,7 +29,8 @@ def scan_results(layout: RunLayout) -> pl.LazyFrame:
         layout: the run directory.
 
     Returns:
-        A frame of `schema.COLUMNS` and the run's carried columns; without rows if there are none.
+        A frame of `schema.COLUMNS` and the run's carried columns, in the order of model (as in file names),
+        shard and source row, so that nothing need be sorted; without rows if there are none.
 
     Raises:
         StorageError: a file can't be read.
@@ -37,11 +40,8 @@ def scan_results(layout: RunLayout) -> pl.LazyFrame:
     columns = manifest.survey.columns if manifest is not None else ()
     schema = _frame_schema(columns)
     open_shards = _read_open_shards(layout, manifest, columns)
-    closed = [path for key, path in list_parts(layout).items() if key not in open_shards]
-    frames = [frame.lazy() for frame in open_shards.values()]
-    if closed:
-        frames.insert(0, _scan_parts(closed, schema))
-    return pl.concat(frames) if frames else pl.LazyFrame(schema=schema)
+    closed = {key: path for key, path in list_parts(layout).items() if key not in open_shards}
+    return _in_order(closed, open_shards, schema)
 
 
 def scan_superseded(layout: RunLayout) -> pl.LazyFrame | None:
@@ -78,6 +78,22 @@ def _read_open_shards(
         frame = pl.from_arrow(merge_rows(find_part_rows(part), contents.records, columns))
         frames[key] = pl.DataFrame(frame).cast(schema)
     return frames
+
+
+def _in_order(
+    closed: Mapping[tuple[str, int], Path],
+    open_shards: Mapping[tuple[str, int], pl.DataFrame],
+    schema: pl.Schema,
+) -> pl.LazyFrame:
+    """Closed and open shards as one frame; parts that follow each other are one scan."""
+    frames = []
+    keys = sorted({*closed, *open_shards})
+    for is_closed, some in groupby(keys, key=closed.__contains__):
+        if is_closed:
+            frames.append(_scan_parts([closed[key] for key in some], schema))
+        else:
+            frames += [open_shards[key].lazy() for key in some]
+    return pl.concat(frames) if frames else pl.LazyFrame(schema=schema)
 
 
 def _scan_parts(paths: list[Path], schema: pl.Schema) -> pl.LazyFrame:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
@@ -18,10 +18,11 @@ from qfbatch.checkpoint.layout import RunLayout
 from qfbatch.checkpoint.results import scan_results
 from qfbatch.cli.target import Run, open_run
 from qfbatch.errors import StorageError, UsageError
+from qfbatch.records import Status
+from qfbatch.schema import INPUT_PREFIX
 
 STDOUT = "-"
 FORMATS = ("jsonl", "csv", "parquet")
-ORDER = ("model", "shard", "source_row")
 _ISO = "%Y-%m-%dT%H:%M:%S%.6fZ"
 
 
@@ -29,21 +30,70 @@ _ISO = "%Y-%m-%dT%H:%M:%S%.6fZ"
 @click.argument("run_dir")
 @click.argument("file")
 @click.option("--format", "form", type=click.Choice(FORMATS), help="What to write; by default as FILE ends.")
+@click.option("--model", "models", multiple=True, metavar="NAME", help="Only this model's rows; repeatable.")
+@click.option(
+    "--status",
+    "statuses",
+    multiple=True,
+    type=click.Choice([status.value for status in Status]),
+    help="Only such rows; repeatable.",
+)
+@click.option("--wide", is_flag=True, help="One row a prompt, with a column for each model's answer.")
 @click.option("--force", is_flag=True, help="Replace FILE if it exists.")
-def command(run_dir: str, file: str, form: str | None, *, force: bool) -> None:
+def command(
+    run_dir: str,
+    file: str,
+    form: str | None,
+    models: tuple[str, ...],
+    statuses: tuple[str, ...],
+    *,
+    wide: bool,
+    force: bool,
+) -> None:
     """Write a run's results, joined with their input columns, to one file.
 
     RUN_DIR is a run directory or its job file. FILE ends in .jsonl, .csv or .parquet; - is standard output
-    and needs --format. Rows come in the order of model, shard and source row.
+    and needs --format. Rows come in the order of model, shard and source row; with --wide in that of the
+    input.
     """
     form = form or _format_of(file)
     run = open_run(run_dir)
-    results = scan_results(run.layout).sort(ORDER)
+    answered = scan_results(run.layout)
+    if models:
+        _refuse_unknown(models, run)
+        answered = answered.filter(pl.col("model").is_in(models))
+    results = answered.filter(pl.col("status").is_in(statuses)) if statuses else answered
+    if wide:
+        results = side_by_side(results, models or run.models)
     if file == STDOUT:
         _to_stdout(results, form)
     else:
         _to_file(results, form, _target(Path(file), run.layout, force=force))
-    _say(run, results, file)
+    _say(results, file, answered=answered, expected=run.rows * len(models or run.models))
+
+
+def side_by_side(results: pl.LazyFrame, models: Sequence[str]) -> pl.LazyFrame:
+    """One row a prompt: its place, its input columns, and the answer of each model as `result_<model>`.
+
+    An answer is null where the model has none, for whatever reason. Unlike the long form this is gathered in
+    memory.
+    """
+    carried = [name for name in results.collect_schema().names() if name.startswith(INPUT_PREFIX)]
+    answers = [
+        pl.col("result").filter(pl.col("model") == model).first().alias(f"result_{model}") for model in models
+    ]
+    place = ["shard", "source_row"]
+    asked = [pl.col(name).first() for name in ("source_file", "prompt", *carried)]
+    rows = results.group_by("row_id", *place).agg(*asked, *answers).sort(place)
+    return rows.select("row_id", "source_file", "source_row", "prompt", *carried, pl.col("^result_.*$"))
+
+
+def _refuse_unknown(models: Sequence[str], run: Run) -> None:
+    unknown = [model for model in models if model not in run.models]
+    if unknown:
+        raise UsageError(
+            f"{run.directory} has no model {', '.join(unknown)}", hint=f"It has {', '.join(run.models)}."
+        )
 
 
 def write(results: pl.LazyFrame, form: str, file: IO[bytes]) -> None:
@@ -126,13 +176,12 @@ def _to_stdout(results: pl.LazyFrame, form: str) -> None:
         shutil.copyfileobj(file, sys.stdout.buffer)
 
 
-def _say(run: Run, results: pl.LazyFrame, file: str) -> None:
-    """How much that was, on stderr, and that it is not all where it is not."""
+def _say(results: pl.LazyFrame, file: str, *, answered: pl.LazyFrame, expected: int) -> None:
+    """How much that was, on stderr, and that not all is answered where it is not."""
     with _storage_errors():
-        rows = results.select(pl.len()).collect().item()
-    expected = run.rows * len(run.models)
+        rows, ended = (frame.select(pl.len()).collect().item() for frame in (results, answered))
     place = "standard output" if file == STDOUT else file
-    partial = f" (PARTIAL: the run has {expected:,} to answer)" if rows < expected else ""
+    partial = f" (PARTIAL: the run has {expected:,} to answer)" if ended < expected else ""
     click.echo(f"{rows:,} rows to {place}{partial}", err=True)
 
 

@@ -137,3 +137,42 @@ def test_a_damaged_part_leaves_no_file(run: Path, tmp_path: Path) -> None:
     assert result.exit_code == 4
     assert "the results cannot be read or written" in result.stderr
     assert {"eval"} == set(os.listdir(tmp_path))  # noqa: PTH208 - names are wanted
+
+
+def test_rows_come_in_order_without_being_sorted(tmp_path: Path) -> None:
+    """Closed shards and shards in progress stand in the order of their numbers, not of their state."""
+    run = write_run(tmp_path / "eval", [succeeded(n) for n in (0, 1, 2, 3, 9, 8, 12)], rows=16)
+    write_run(tmp_path / "eval", [succeeded(n) for n in (5, 4, 13)], rows=16, close=False)
+    assert export(run, tmp_path / "out.csv").exit_code == 0
+    assert [f"q{n + 1}" for n in (0, 1, 2, 3, 4, 5, 8, 9, 12, 13)] == pl.read_csv(tmp_path / "out.csv")[
+        "row_id"
+    ].to_list()
+
+
+def test_only_some_rows(run: Path, tmp_path: Path) -> None:
+    """A selection holds the rows of these models and statuses; a model that is not there is named."""
+    assert export(run, tmp_path / "a.jsonl", "--model", "yi-34b", "--status", "failed").exit_code == 0
+    assert pl.read_ndjson(tmp_path / "a.jsonl").select("model", "row_id").rows() == [("yi-34b", "q2")]
+    done = export(run, tmp_path / "b.jsonl", "--model", "pythia-6.9b")
+    assert done.stderr == f"2 rows to {tmp_path / 'b.jsonl'} (PARTIAL: the run has 6 to answer)\n"
+    wrong = export(run, tmp_path / "c.jsonl", "--model", "yi")
+    assert (wrong.exit_code, (tmp_path / "c.jsonl").exists()) == (2, False)
+    assert "no model yi" in wrong.stderr
+    assert "yi-34b, pythia-6.9b" in wrong.stderr
+
+
+def test_answers_side_by_side(run: Path, tmp_path: Path) -> None:
+    """With `--wide` a prompt is one row, in input order, with each model's answer; none is null."""
+    assert export(run, tmp_path / "wide.parquet", "--wide").exit_code == 0
+    read = pl.read_parquet(tmp_path / "wide.parquet")
+    assert read.columns == [
+        *("row_id", "source_file", "source_row", "prompt", "input_topic"),
+        *("result_yi-34b", "result_pythia-6.9b"),
+    ]
+    assert read.select("row_id", "^result_.*$").rows() == [
+        ("q1", '=1+1, "quoted"\nsecond line', None),
+        ("q2", None, None),
+        ("q3", None, ""),
+        ("q5", None, ""),
+        ("q6", "answer 5", None),
+    ]
