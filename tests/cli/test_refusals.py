@@ -116,7 +116,7 @@ def test_a_budget_of_money_counts_dropped_answers_in_every_session(desk: Desk) -
     )
     assert desk.type("run", "job.yaml").code == 6
     frame = desk.results()
-    kept, dropped = frame["cost"].sum(), frame["discarded_cost"].sum()
+    kept, dropped = float(frame["cost"].sum()), float(frame["discarded_cost"].sum())
     assert (kept, dropped) == (frame["total_tokens"].sum(), frame["discarded_tokens"].sum())
     assert kept < 60 <= kept + dropped
     asked = len(desk.server.calls(endpoint))
