@@ -89,14 +89,15 @@ def active_s(rows: pl.DataFrame, sessions: Sequence[datetime]) -> float:
         rows: with `started_us` and `finished_us`.
         sessions: when they started, oldest first.
     """
+    if len(sessions) <= 1:
+        first, last = rows.select(pl.col("started_us").min(), pl.col("finished_us").max()).row(0)
+        return 0.0 if first is None or last is None else float(max(last - first, 0)) / _SECOND_US
     starts_us = [(start - _EPOCH) // timedelta(microseconds=1) for start in sessions]
     session = pl.lit(pl.Series(starts_us, dtype=pl.Int64)).search_sorted(pl.col("finished_us"), side="right")
-    # What ended before the first start known is the first session's.
-    place = session.clip(1) if len(starts_us) > 1 else pl.lit(1)
     spans = (
         rows.lazy()
         .filter(pl.col("finished_us").is_not_null())
-        .group_by(session=place)
+        .group_by(session=session.clip(1))  # what ended before the first start known is the first session's
         .agg(span_us=pl.col("finished_us").max() - pl.col("started_us").min())
         .select(pl.col("span_us").clip(0).sum())
         .collect()

@@ -53,7 +53,9 @@ def report_on(
     )
     return msgspec.structs.replace(
         found,
-        activity=activity(stays, summary, running=running, group_rows=GROUP_ROWS) if stays else None,
+        activity=activity(stays, summary, running=running, group_rows=GROUP_ROWS)
+        if stays or running
+        else None,
         superseded=None if set_aside is None else superseded(set_aside, results),
         outcome=outcome(read_predictions(layout, manifest.run_id), summary),
     )

@@ -180,7 +180,8 @@ def _failures(section: Section) -> Block | None:
 
 def _run(section: Section) -> Block | None:
     rows = run_rows(section)
-    return Block(title="Sessions", columns=(Column(""), Column("")), rows=tuple(rows)) if rows else None
+    columns = (Column(""), Column("whole run"))
+    return Block(title="Sessions", columns=columns, rows=tuple(rows)) if rows else None
 
 
 def _outcome(section: Section) -> Block | None:

@@ -15,6 +15,8 @@ import pytest
 from click.testing import CliRunner, Result
 from report_runs import failed, frame, succeeded, write_run
 
+from qfbatch.checkpoint.layout import RunLayout
+from qfbatch.checkpoint.lock import RunLock
 from qfbatch.cli.main import main
 from qfbatch.render import json_text
 from qfbatch.render.section import section
@@ -66,11 +68,20 @@ def test_a_partial_run_is_not_reported_as_complete(tmp_path: Path, close: bool) 
     assert json.loads((tmp_path / "eval" / "report.json").read_text())["runs"][0]["complete"] is False
 
 
+def test_a_run_that_goes_on_says_so(run: Path) -> None:
+    """A report taken while a process holds the run is one of the moment, and read without its lock."""
+    assert "A process is working on it." not in report(run).stdout
+    with RunLock.acquire(RunLayout(run)):
+        result = report(run)
+    assert 0 == result.exit_code
+    assert "Complete: 12 of 12 rows have ended. A process is working on it." in result.stdout
+
+
 def test_a_run_without_a_row_yet(tmp_path: Path) -> None:
-    """A run that was only just started is reported with zeros."""
+    """A run that was only just started says so, rather than showing a page of zeros."""
     result = report(write_run(tmp_path / "eval", [], rows=6))
     assert result.exit_code == 0
-    assert "PARTIAL: 0 of 6 rows have ended." in result.stdout
+    assert result.stdout.endswith("PARTIAL: 0 of 6 rows have ended. There are no figures yet.\n\n")
 
 
 def test_several_runs_have_a_section_each(run: Path, tmp_path: Path) -> None:
