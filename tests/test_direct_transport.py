@@ -93,6 +93,22 @@ def test_a_call_given_up_ends_at_the_service_too() -> None:
     assert run(scenario, talk) is True
 
 
+def test_a_service_that_leaves_after_a_stream() -> None:
+    """A connection announced as kept but closed right after a stream costs the next call nothing."""
+    answer = ANSWER.replace(b"Content", b"Keep-Alive: timeout=5, max=100\r\nContent") % b"ok"
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await request_of(reader)
+        writer.write(answer)
+        await writer.drain()
+        await asyncio.sleep(0.002)  # the next call could be on its way by now
+
+    async def scenario(url: str, transport: DirectTransport) -> list[bytes | Failure]:
+        return [await asked(transport, call(url, stream=True)) for _ in range(20)]
+
+    assert run(scenario, talk) == [b"ok"] * 20
+
+
 def test_what_nobody_asked_for_is_no_answer() -> None:
     """Bytes that arrive between two calls end the connection; the next call gets its own answer."""
     greetings = iter([b"no", b"ok"])

@@ -30,6 +30,9 @@ from qfbatch.transport.seam import (
 )
 
 IDLE_S = 60.0  # a connection unused for longer is not trusted: what stands between may have forgotten it
+# Servers built on cpp-httplib, llama.cpp's among them, close a connection right after a stream although they
+# announce (`Keep-Alive: timeout=5, max=100`) that they keep it; a call already on its way is then lost.
+SETTLE_S = 0.05
 HEADS = 64  # different heads of calls that are remembered; a run has one a model, or a fresh one every call
 
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")  # RFC 9110, 5.6.2
@@ -132,10 +135,21 @@ class DirectTransport:
                 connection.abort()
         return await self._connect(origin, timeout_s)
 
-    def give_back(self, origin: Origin, connection: Http1Connection) -> None:
-        """A call is over; for `DirectExchange`."""
+    def give_back(self, origin: Origin, connection: Http1Connection, *, doubtful: bool) -> None:
+        """A call is over; for `DirectExchange`. A doubtful connection must first stay open for a moment."""
+        if not connection.reusable or self._closed:
+            connection.abort()
+            return
+        loop = asyncio.get_running_loop()
+        connection.release(loop.time())
+        if doubtful:
+            loop.call_later(SETTLE_S, self._settled, origin, connection)
+        else:
+            self._settled(origin, connection)
+
+    def _settled(self, origin: Origin, connection: Http1Connection) -> None:
+        """The connection is still open some time after its call: the next one may have it."""
         if connection.reusable and not self._closed:
-            connection.release(asyncio.get_running_loop().time())
             self._idle.setdefault(origin, []).append(connection)
         else:
             connection.abort()
@@ -226,7 +240,8 @@ class DirectExchange:
         connection = self._response
         if kind is None and not connection.complete:
             await self._drain(connection)
-        self._owner.give_back(self._origin, connection)
+        doubtful = self._stream and connection.header("keep-alive") is not None
+        self._owner.give_back(self._origin, connection, doubtful=doubtful)
 
     def header(self, name: str) -> str | None:
         """A header; see `Response.header`."""
