@@ -108,6 +108,8 @@ class Forecast:
         self._looks: deque[_Look] = deque()
         self._bound: deque[str] = deque(maxlen=RECENT)
         self._paused = False
+        self._unfinished: list[str] = []
+        self._changed_at = float("-inf")
 
     def look(self, now: float, lanes: Mapping[str, GateStatistics]) -> Outlook:
         """The outlook at this moment.
@@ -118,6 +120,9 @@ class Forecast:
         """
         done = {name: _done(model.tally.asked) for name, model in self._models.items()}
         unfinished = [name for name, model in self._models.items() if model.tally.left > 0]
+        if unfinished != self._unfinished:
+            # A model that is done leaves its part of the run's limits to the others: they go faster now.
+            self._unfinished, self._changed_at = unfinished, now
         open_lanes = [lanes[name] for name in unfinished if name in lanes]
         # A pause of one endpoint of several is not a pause of the run: the others go on.
         shortest_s = min((lane.paused_s for lane in open_lanes), default=0.0)
@@ -199,7 +204,7 @@ class Forecast:
 
     def _pace(self, limit: str, allowed: float, models: Sequence[str], done: Mapping[str, _Work]) -> float:
         """What is done a second in a limit's units: what it allows, unless less is seen to be done."""
-        looks = self._looks
+        looks = [look for look in self._looks if look.at >= self._changed_at]
         active_s = sum(look.at - earlier.at for earlier, look in pairwise(looks) if not look.paused)
         if active_s < TRUSTED_S:
             return allowed

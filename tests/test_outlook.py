@@ -142,6 +142,29 @@ def test_the_slowest_of_several_models_decides_and_is_named() -> None:
     assert (100.0, "qps of slow", "qps of slow") == (outlook.eta_s, outlook.decides, outlook.binding)
 
 
+def test_a_model_that_is_done_leaves_its_part_to_the_others() -> None:
+    """What the last model did beside another says nothing of what it will do alone."""
+    works = {
+        name: ModelWork(
+            tally=Tally(Standing(left=rows)),
+            price=None,
+            estimated_tokens=10.0 * rows,
+            rows=rows,
+            done_tokens=0,
+            done_rows=0,
+            expected_completion=10.0,
+        )
+        for name, rows in (("fast", 30), ("slow", 100))
+    }
+    forecast = Forecast(works)
+    lanes = {"": RUN, "fast": lane(qps=9.0), "slow": lane(qps=2.0)}
+    for second in range(31):
+        works["fast"].tally.add(answer(10, latency_s=0.1, model="fast"))
+        works["slow"].tally.add(answer(10, latency_s=0.1, model="slow"))
+        outlook = forecast.look(float(second), lanes)
+    assert pytest.approx(69 / 2.0) == outlook.eta_s
+
+
 def test_projected_cost_is_what_was_spent_and_what_is_left() -> None:
     """Cost so far, dropped answers included, plus the tokens left at the model's price."""
     run = Run(10, mean_prompt=100.0, price=Price(1.0, 2.0))

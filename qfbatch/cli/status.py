@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+import textwrap
 import time
 from typing import Any
 
@@ -87,10 +88,16 @@ def _watch(reader: StatusReader, status: RunStatus, every_s: float, form: str) -
 def _redraw(text: str, drawn: int) -> int:
     """Over what was drawn before, in one write, line by line so that nothing flickers; returns the lines."""
     size = shutil.get_terminal_size()
-    lines = [line[: size.columns - 1] for line in text.splitlines()][: size.lines - 1]
+    room = max(size.columns - 1, 20)
+    lines = [piece for line in text.splitlines() for piece in _wrapped(line, room)][: size.lines - 1]
     up = f"\x1b[{drawn}F" if drawn else ""
     click.echo(up + "".join(f"{line}\x1b[K\n" for line in lines) + "\x1b[J", nl=False)
     return len(lines)
+
+
+def _wrapped(line: str, room: int) -> list[str]:
+    """A line as it is where it fits: a terminal that wraps it would be miscounted in the next look."""
+    return [line] if len(line) <= room else textwrap.wrap(line, room, subsequent_indent="  ")
 
 
 def _text(status: RunStatus, form: str) -> str:
