@@ -49,6 +49,8 @@ FLOORS: dict[int, tuple[str, ...]] = {
         "schema",
         "service",
         "shards",
+        "storage.access",
+        "storage.address",
         "summary",
         "superseded",
         "tally",
@@ -56,7 +58,7 @@ FLOORS: dict[int, tuple[str, ...]] = {
         "tokens",
     ),
     # Edges: each translates between values and one part of the world: files, network, terminal, environment.
-    2: ("checkpoint", "credentials", "job", "progress", "reader", "render", "transport"),
+    2: ("checkpoint", "credentials", "job", "progress", "reader", "render", "storage", "transport"),
     # Flow: what happens when.
     3: (
         "admission",
@@ -92,6 +94,7 @@ FLOORS: dict[int, tuple[str, ...]] = {
 THIRD_PARTY: dict[str, tuple[str, ...]] = {
     "click": ("cli",),
     "dotenv": ("job.environment",),
+    "obstore": ("storage.s3",),
     "polars": (
         "checkpoint.results",  # opens a run's parts and journals as one lazy frame
         "cli.export",  # streams that frame into a file
@@ -140,6 +143,7 @@ OPTIONAL = {
     "opentelemetry": "progress.tracing",
     "prometheus_client": "progress.metrics",
     "markupsafe": "render.html",
+    "obstore": "storage.s3",
     "starlette": "server",
     "uvicorn": "server",
     "vl_convert": "render.html",
@@ -151,10 +155,22 @@ LAZY_IMPORTERS = {
     "qfbatch.cli.page": "extras",
     "qfbatch.cli.serve": "extras",
     "qfbatch.cli.watchers": "extras",
+    "qfbatch.storage.opening": "extra",
     "qfbatch.service.installed": "a package's dialect is loaded only when a job names it",
 }
 
-HEAVY = {"asyncio", "polars", "pyarrow", "pydantic", "pyreqwest", "rich", "starlette", "tqdm", "uvloop"}
+HEAVY = {
+    "asyncio",
+    "obstore",
+    "polars",
+    "pyarrow",
+    "pydantic",
+    "pyreqwest",
+    "rich",
+    "starlette",
+    "tqdm",
+    "uvloop",
+}
 LINES = 400
 EMPTY_NAMES = {"base", "common", "handler", "helper", "helpers", "manager", "misc", "util", "utils"}
 

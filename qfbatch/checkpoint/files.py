@@ -99,7 +99,9 @@ def make_folder(folder: Path) -> None:
         sync_folder(folder.parent)
 
 
-def replace_file(path: Path, content: bytes | Callable[[IO[bytes]], None], *, points: str = "") -> None:
+def replace_file(
+    path: Path, content: bytes | Callable[[IO[bytes]], None], *, points: str = "", writer: str = ""
+) -> None:
     """Give `path` new content, whole or not at all, and durably.
 
     Temporary file in the same folder, fsync, rename over `path`, fsync of the folder. At any moment, a power
@@ -115,12 +117,14 @@ def replace_file(path: Path, content: bytes | Callable[[IO[bytes]], None], *, po
         path: the file; its folder must exist.
         content: the bytes, or what writes them to the binary file it is given.
         points: prefix of the fault points passed on the way ("part", "manifest", "rewrite"); none if empty.
+        writer: names this process where those of several machines share the folder.
 
     Raises:
         StorageError: it failed; `path` is untouched, or already new if only the folder's fsync failed.
     """
     # Process id and counter: two writers never share one. Not ending in `.parquet`: no glob of parts has it.
-    temporary = path.with_name(f"{TEMPORARY_PREFIX}{path.name}.{os.getpid()}-{next(_temporaries)}")
+    writer = writer or str(os.getpid())
+    temporary = path.with_name(f"{TEMPORARY_PREFIX}{path.name}.{writer}-{next(_temporaries)}")
     try:
         with temporary.open("wb") as file:
             if isinstance(content, bytes):
