@@ -7,6 +7,7 @@
     ├── RunDirectoryError            4      the run directory cannot be used
     │   ├── RunDirectoryHeld         4      another process is using it
     │   ├── RunMismatch              4      it holds answers that this job would mix with others
+    │   ├── Fenced                   4      another process took over what this one was writing
     │   └── StorageError             4      reading or writing it failed (disk full, no permission, damage)
     ├── ServiceRefused               5      the service refuses the whole job; resumable
     ├── BudgetReached                6      the job's budget is used up; resumable
@@ -93,6 +94,10 @@ class RunDirectoryHeld(RunDirectoryError):  # noqa: N818 - reads as the state it
 
 class RunMismatch(RunDirectoryError):  # noqa: N818 - reads as the state it reports
     """The run directory holds answers that this job would mix with others."""
+
+
+class Fenced(RunDirectoryError):  # noqa: N818 - reads as the state it reports
+    """Another process took over what this one was writing; nothing more can be committed here."""
 
 
 class StorageError(RunDirectoryError):

@@ -49,7 +49,7 @@ class Loader:
             StorageError: what is committed of the shard cannot be read.
         """
         shard, model = item.shard, self._model
-        done = self._checkpoint.done_rows(model.name, shard.number)
+        done = self._checkpoint.open_shard(model.name, shard.number)
         dropped = self._checkpoint.dropped(model.name, shard.number) if self._retry_failed else {}
         rows = self._reader.read(self._files[shard.source_file], shard)[: item.rows]
         requests = []

@@ -25,7 +25,8 @@ from qfbatch.checkpoint.layout import TEMPORARY_PREFIX, RunLayout
 from qfbatch.checkpoint.lock import RunLock
 from qfbatch.checkpoint.manifest import Manifest, Session, read_manifest, write_manifest
 from qfbatch.checkpoint.parts import PartSummary
-from qfbatch.checkpoint.store import Checkpoint, ShardState
+from qfbatch.checkpoint.interface import ShardState
+from qfbatch.checkpoint.store import Checkpoint
 from qfbatch.checkpoint.succession import Succession
 from qfbatch.errors import QfbatchError, StorageError
 from qfbatch.feed import ShardWork
@@ -251,7 +252,7 @@ def _open_checkpoint(
 def _left_of(job: Job, found: Survey, checkpoint: Checkpoint, model: str, item: ShardWork) -> tuple[int, int]:
     """Of a shard's rows within the limit: how many have no record, and how many have failed."""
     files = {file.name: file for file in found.files}
-    done = checkpoint.done_rows(model, item.shard.number)
+    done = checkpoint.open_shard(model, item.shard.number)
     with ShardReader(job.input) as reader:
         rows = reader.read(files[item.shard.source_file], item.shard)[: item.rows]
     statuses = [done.get(row.row_id) for row in rows]

@@ -7,24 +7,22 @@ the next group fills. Another thread merges finished shards into parts, one at a
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 from typing import Any, Self
 
+from qfbatch.checkpoint.interface import Key, OnClosed, OnCommit
 from qfbatch.checkpoint.journal import JournalWriter, encode_line
 from qfbatch.checkpoint.parts import PartSummary
-from qfbatch.checkpoint.store import Checkpoint, Key
+from qfbatch.checkpoint.store import Checkpoint
 from qfbatch.records import Record
 
 GROUP_ROWS = 256  # rows that may be answered and not yet durable
 
-OnCommit = Callable[[list[Record]], None]
-OnClosed = Callable[[str, int, PartSummary], None]
-
 
 class Committer:
-    """The write side of a running checkpoint; an asynchronous context manager.
+    """The write side of a running checkpoint on journals; see `interface.Commits`.
 
     A record counts as done when `on_commit` has received it, not before. Rows appended and not yet durable
     are at most `group_rows` plus those whose calls were in flight when `crowded` turned true: a killed
@@ -265,4 +263,4 @@ class Committer:
             self._timer = None
 
 
-__all__ = ["Committer", "OnClosed", "OnCommit"]
+__all__ = ["GROUP_ROWS", "Committer"]

@@ -13,7 +13,17 @@ import sys
 
 VARIABLE = "QFBATCH_FAULTPOINT"
 
+LOG_NAMES = (
+    "log.claimed",
+    "log.part-put",
+    "log.part-committed",
+    "log.result-put",
+    "log.done",
+    "log.parts-deleted",
+    "log.manifest-put",
+)
 NAMES = (
+    *LOG_NAMES,
     "manifest.temp-written",
     "manifest.before-rename",
     "manifest.after-rename",
@@ -72,4 +82,4 @@ def die() -> None:
     os.kill(os.getpid(), signal.SIGTERM if sys.platform == "win32" else signal.SIGKILL)
 
 
-__all__ = ["NAMES", "VARIABLE", "die", "due", "hit"]
+__all__ = ["LOG_NAMES", "NAMES", "VARIABLE", "die", "due", "hit"]

@@ -6,6 +6,7 @@ another hand: that is refused, never worked around. Pages carry checksums, and r
 
 from __future__ import annotations
 
+import io
 import math
 from collections import defaultdict
 from collections.abc import Sequence
@@ -20,7 +21,7 @@ from qfbatch.checkpoint.files import replace_file
 from qfbatch.checkpoint.fitting import fitting
 from qfbatch.errors import RunDirectoryError, StorageError
 from qfbatch.records import InputColumn, Record
-from qfbatch.schema import SCHEMA_VERSION, to_table
+from qfbatch.schema import SCHEMA_VERSION, results_schema, to_table
 from qfbatch.tally import added
 
 FOOTER_KEY = b"qfbatch_part"
@@ -153,22 +154,70 @@ def write_part(path: Path, table: pa.Table, *, run_id: str, model: str, shard: i
         StorageError: it could not be written; an older part stands.
     """
     summary = summarise(table)
-    footer = msgspec.json.encode(PartFooter(run_id, model, shard, summary))
-
-    def write(file: IO[bytes]) -> None:
-        with pq.ParquetWriter(
-            file,
-            table.schema,
-            compression="zstd",
-            use_dictionary=_REPEATED,
-            write_statistics=_WITH_STATISTICS,
-            write_page_checksum=True,
-        ) as writer:
-            writer.write_table(table)
-            writer.add_key_value_metadata({FOOTER_KEY: footer})
-
-    replace_file(path, write, points="part")
+    footer = PartFooter(run_id, model, shard, summary)
+    replace_file(path, lambda file: _write(file, table, footer), points="part")
     return summary
+
+
+def encode_part(table: pa.Table, *, run_id: str, model: str, shard: int) -> tuple[bytes, PartSummary]:
+    """A shard's rows as the content of its part, and their totals; arguments as of `write_part`."""
+    summary = summarise(table)
+    file = io.BytesIO()
+    _write(file, table, PartFooter(run_id, model, shard, summary))
+    return file.getvalue(), summary
+
+
+def decode_part(content: bytes, name: str, columns: Sequence[str] | None = None) -> pa.Table:
+    """The rows in a part's content, checksums verified.
+
+    Args:
+        content: of the part.
+        name: of the part, for messages.
+        columns: only these; all by default.
+
+    Raises:
+        StorageError: it is damaged, truncated, or no part.
+    """
+    try:
+        with pq.ParquetFile(pa.BufferReader(content), page_checksum_verification=True) as part:
+            return part.read(None if columns is None else list(columns), use_threads=False)
+    except (OSError, pa.ArrowException) as error:
+        raise _unreadable(name, error) from error
+
+
+def decode_part_footer(content: bytes, name: str) -> PartFooter:
+    """Whose rows a part's content holds and their totals.
+
+    Raises:
+        StorageError: it is damaged, truncated, or no part.
+    """
+    try:
+        return _decode_footer(pq.read_metadata(pa.BufferReader(content)).metadata[FOOTER_KEY])
+    except (OSError, pa.ArrowException, KeyError, TypeError, msgspec.MsgspecError) as error:
+        raise _unreadable(name, error) from error
+
+
+def merge_tables(tables: Sequence[pa.Table], input_columns: Sequence[InputColumn] = ()) -> pa.Table:
+    """The latest record of every row, in source order: of a row in several tables the last one's."""
+    schema = results_schema(input_columns)
+    rows = pa.concat_tables([schema.empty_table(), *(_conformed(table, schema) for table in tables)])
+    latest = {row_id: position for position, row_id in enumerate(rows["row_id"].to_pylist())}
+    places = rows["source_row"].to_pylist()
+    order = sorted(latest.values(), key=places.__getitem__)
+    return rows.take(pa.array(order, type=pa.int64()))
+
+
+def _write(file: IO[bytes], table: pa.Table, footer: PartFooter) -> None:
+    with pq.ParquetWriter(
+        file,
+        table.schema,
+        compression="zstd",
+        use_dictionary=_REPEATED,
+        write_statistics=_WITH_STATISTICS,
+        write_page_checksum=True,
+    ) as writer:
+        writer.write_table(table)
+        writer.add_key_value_metadata({FOOTER_KEY: msgspec.json.encode(footer)})
 
 
 def read_part_footer(path: Path) -> PartFooter:
@@ -257,7 +306,7 @@ def _conformed(table: pa.Table, schema: pa.Schema) -> pa.Table:
     return pa.Table.from_arrays(columns, schema=schema)
 
 
-def _unreadable(path: Path, error: Exception) -> StorageError:
+def _unreadable(path: Path | str, error: Exception) -> StorageError:
     reason = " ".join(str(error).split())[:300]
     return StorageError(
         f"{path}: damaged, or no part of this run: {reason}",
@@ -270,8 +319,12 @@ __all__ = [
     "FOOTER_KEY",
     "PartFooter",
     "PartSummary",
+    "decode_part",
+    "decode_part_footer",
+    "encode_part",
     "find_part_rows",
     "merge_rows",
+    "merge_tables",
     "read_part_footer",
     "read_part_rows",
     "read_part_summary",

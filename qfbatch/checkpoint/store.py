@@ -8,15 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from enum import StrEnum
 from pathlib import Path
 from typing import Self
-
-import msgspec
 
 from qfbatch.checkpoint import faultpoints
 from qfbatch.checkpoint.directory import list_journals, list_parts, prepare_directory
 from qfbatch.checkpoint.files import storage_errors
+from qfbatch.checkpoint.interface import Key, Recovery, ShardProgress, ShardState, progress_of
 from qfbatch.checkpoint.journal import JournalHeader, JournalWriter, read_journal
 from qfbatch.checkpoint.layout import RunLayout, slug
 from qfbatch.checkpoint.parts import (
@@ -32,39 +30,6 @@ from qfbatch.errors import RunDirectoryError, StorageError
 from qfbatch.records import Dropped, InputColumn, Record, Shard, Status
 
 _FOOTER_THREADS = 2  # parsing a footer holds the interpreter most of the time: more threads only wait
-Key = tuple[str, int]
-
-
-class ShardState(StrEnum):
-    """How much of a shard of a model is committed."""
-
-    COMPLETE = "complete"  # every row has a record, of whatever status
-    PARTIAL = "partial"
-    UNTOUCHED = "untouched"
-
-
-class ShardProgress(msgspec.Struct, frozen=True):
-    """What is committed of one shard of one model."""
-
-    state: ShardState
-    summary: PartSummary
-
-
-class Recovery(msgspec.Struct, frozen=True):
-    """What a run starts from.
-
-    Attributes:
-        notes: what had to be repaired, one line each.
-        shards: progress by (model, shard number), for every model and shard of the plan.
-    """
-
-    notes: tuple[str, ...]
-    shards: Mapping[Key, ShardProgress]
-
-    @property
-    def summary(self) -> PartSummary:
-        """Totals of all that is committed of the plan."""
-        return sum((progress.summary for progress in self.shards.values()), PartSummary())
 
 
 class Checkpoint:
@@ -143,11 +108,12 @@ class Checkpoint:
                 self._journalled.add((model, number))
                 summaries[model, number] = self._recovered(model, number, records)
         return Recovery(
-            tuple(notes), {key: self._progress(key, summaries.get(key)) for key in names.values()}
+            tuple(notes),
+            {key: progress_of(summaries.get(key), self._rows[key[1]]) for key in names.values()},
         )
 
-    def done_rows(self, model: str, shard: int) -> dict[str, Status]:
-        """The latest status of every committed row of a shard, by row_id; reads that shard's files.
+    def open_shard(self, model: str, shard: int) -> dict[str, Status]:
+        """See `OpenShards.open_shard`; the run's lock makes every shard this process's.
 
         Raises:
             StorageError: they can't be read.
@@ -264,12 +230,6 @@ class Checkpoint:
         with ThreadPoolExecutor(_FOOTER_THREADS, "qfbatch-footers") as pool:
             found = pool.map(lambda key: self._footer_summary(*key), parts)
             return {key: summary for key, summary in zip(parts, found, strict=True) if summary is not None}
-
-    def _progress(self, key: Key, summary: PartSummary | None) -> ShardProgress:
-        if summary is None or not summary.rows:
-            return ShardProgress(ShardState.UNTOUCHED, PartSummary())
-        complete = summary.rows >= self._rows[key[1]]
-        return ShardProgress(ShardState.COMPLETE if complete else ShardState.PARTIAL, summary)
 
     def _header(self, model: str, shard: int) -> JournalHeader:
         return JournalHeader(self._run_id, model, shard)

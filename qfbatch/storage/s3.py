@@ -191,7 +191,9 @@ def _info(meta: Any) -> ObjectInfo:
     return ObjectInfo(meta["path"], meta["size"], (meta["e_tag"] or "").strip('"'))
 
 
-_CREDENTIALS = "Check AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION (environment or .env)."
+_CREDENTIALS = (
+    "Check AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION (environment or .env)."
+)
 _UNREACHABLE = (
     "Check AWS_ENDPOINT_URL and the network, then run the same command again: "
     "it continues from what was committed."

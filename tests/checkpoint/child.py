@@ -80,7 +80,7 @@ async def work(checkpoint: Checkpoint, options: Options, take: int) -> None:
     ) as committer:
         for shard in range(options.shards):
             for model in MODELS:
-                done = checkpoint.done_rows(model, shard)
+                done = checkpoint.open_shard(model, shard)
                 for number in range(shard * options.rows, shard * options.rows + options.rows):
                     if number >= shard * options.rows + options.first:
                         continue

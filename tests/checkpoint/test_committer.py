@@ -191,8 +191,8 @@ def test_a_failed_merge_still_commits_what_waits(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(checkpoint, "close_shard", fail_merge)
     asyncio.run(main())
     again = opened(tmp_path)
-    assert again.done_rows("m", 0).keys() == {"row-1"}
-    assert again.done_rows("m", 1).keys() == {"row-50"}
+    assert again.open_shard("m", 0).keys() == {"row-1"}
+    assert again.open_shard("m", 1).keys() == {"row-50"}
 
 
 def test_a_failing_callback_is_kept_too(tmp_path: Path) -> None:

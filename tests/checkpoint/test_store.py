@@ -62,9 +62,9 @@ def test_states_and_totals_come_from_what_is_committed(tmp_path: Path) -> None:
     assert as_dict(recovery.shards["m", 1].summary) == totals(latest)
     assert recovery.summary.rows == 9
     assert again.journalled == {("m", 1), ("m", 2)}
-    assert again.done_rows("m", 1) == {f"row-{n}": Status.SUCCEEDED for n in (5, 6, 7)}
-    assert again.done_rows("m", 0)["row-3"] == Status.FAILED
-    assert again.done_rows("n", 0) == {}
+    assert again.open_shard("m", 1) == {f"row-{n}": Status.SUCCEEDED for n in (5, 6, 7)}
+    assert again.open_shard("m", 0)["row-3"] == Status.FAILED
+    assert again.open_shard("n", 0) == {}
 
 
 def test_what_failed_rows_had_to_drop_is_told_by_their_latest_records(tmp_path: Path) -> None:

@@ -1,0 +1,1 @@
+"""The commit log: its arithmetic, its writers, and what kills leave of them."""
