@@ -21,11 +21,11 @@ from qfbatch._version import __version__
 from qfbatch.checkpoint.committed import standing_of
 from qfbatch.checkpoint.directory import check_directory, has_answers
 from qfbatch.checkpoint.files import make_folder, storage_errors, sync_folder
+from qfbatch.checkpoint.interface import ShardState
 from qfbatch.checkpoint.layout import TEMPORARY_PREFIX, RunLayout
 from qfbatch.checkpoint.lock import RunLock
 from qfbatch.checkpoint.manifest import Manifest, Session, read_manifest, write_manifest
 from qfbatch.checkpoint.parts import PartSummary
-from qfbatch.checkpoint.interface import ShardState
 from qfbatch.checkpoint.store import Checkpoint
 from qfbatch.checkpoint.succession import Succession
 from qfbatch.errors import QfbatchError, StorageError

@@ -108,6 +108,8 @@ THIRD_PARTY: dict[str, tuple[str, ...]] = {
         "superseded",  # what is there and not here
     ),
     "pyarrow": (
+        "checkpoint.log_checkpoint",  # rows on their way into parts
+        "checkpoint.log_reading",  # and out of them
         "checkpoint.parts",  # a finished shard becomes a Parquet file
         "cli.init",  # looks at the columns of a Parquet file to write a job for it
         "reader.arrow_values",

@@ -1,8 +1,9 @@
 """Named places where a test may have this process killed, as a power cut or `kill -9` would.
 
-Set `QFBATCH_FAULTPOINT` to a name of `NAMES`, or `name:N` for its N-th passing, and the process sends itself
-SIGKILL there: no exit handler, no flush, no `finally`. Without the variable a point costs one comparison; all
-points stand in per-group or per-file code, none in per-row code.
+Set `QFBATCH_FAULTPOINT` to a name of `NAMES` (runs on a disk) or `LOG_NAMES` (runs with a commit log), or
+`name:N` for its N-th passing, and the process sends itself SIGKILL there: no exit handler, no flush, no
+`finally`. Without the variable a point costs one comparison; all points stand in per-group or per-file code,
+none in per-row code.
 """
 
 from __future__ import annotations
@@ -23,7 +24,6 @@ LOG_NAMES = (
     "log.manifest-put",
 )
 NAMES = (
-    *LOG_NAMES,
     "manifest.temp-written",
     "manifest.before-rename",
     "manifest.after-rename",
@@ -53,8 +53,8 @@ NAMES = (
 def _armed() -> tuple[str, int]:
     """The armed point and how many passings it lets live; an empty name when none is armed."""
     name, _, count = os.environ.get(VARIABLE, "").partition(":")
-    if name and name not in NAMES:
-        raise ValueError(f"{VARIABLE}: {name!r} is no fault point; there are {', '.join(NAMES)}")
+    if name and name not in (*NAMES, *LOG_NAMES):
+        raise ValueError(f"{VARIABLE}: {name!r} is no fault point; there are {', '.join(NAMES + LOG_NAMES)}")
     return name, int(count or 1)
 
 

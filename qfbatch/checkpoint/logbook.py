@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 
 import msgspec
@@ -20,7 +20,7 @@ _NUMBER_DIGITS = 6
 _SHARD_DIGITS = 6
 
 _encode = msgspec.json.Encoder().encode
-_decode = msgspec.json.Decoder(Entry).decode
+_decode: Callable[[bytes], Entry] = msgspec.json.Decoder(Entry).decode
 
 LogName = str  # `<slug of the model>-<shard>`
 
