@@ -13,8 +13,8 @@ from typing import Any
 from msgspec import Struct
 
 from qfbatch.checkpoint.directory import list_predecessors
-from qfbatch.checkpoint.layout import RunLayout
 from qfbatch.checkpoint.manifest import read_manifest
+from qfbatch.checkpoint.place import RunPlace, run_place
 from qfbatch.checkpoint.sampling import Answered, sample_answers
 from qfbatch.errors import QfbatchError
 from qfbatch.fingerprint import fingerprint
@@ -58,8 +58,8 @@ def expectations(job: Job) -> dict[str, Expectation]:
         StorageError: the run directory can't be read.
         RunDirectoryError: a newer qfbatch wrote it.
     """
-    layout = RunLayout(job.output_path)
-    runs = [(layout, _fingerprint_of(layout))]
+    layout = run_place(job.output_path, job.access)
+    runs: list[tuple[RunPlace, Mapping[str, Any]]] = [(layout, _fingerprint_of(layout))]
     for earlier in list_predecessors(layout):
         try:
             runs.append((earlier, _fingerprint_of(earlier)))
@@ -68,13 +68,13 @@ def expectations(job: Job) -> dict[str, Expectation]:
     return {model.name: _expectation(job, model, runs) for model in job.models}
 
 
-def _fingerprint_of(layout: RunLayout) -> Mapping[str, Any]:
+def _fingerprint_of(layout: RunPlace) -> Mapping[str, Any]:
     manifest = read_manifest(layout)
     return {} if manifest is None else manifest.fingerprint
 
 
 def _expectation(
-    job: Job, model: ModelSettings, runs: Sequence[tuple[RunLayout, Mapping[str, Any]]]
+    job: Job, model: ModelSettings, runs: Sequence[tuple[RunPlace, Mapping[str, Any]]]
 ) -> Expectation:
     asked = {name: value for name, value in fingerprint(job).items() if name.startswith(_prefix(model))}
     correction, prompt_basis = 1.0, "the documented estimate"
@@ -85,7 +85,7 @@ def _expectation(
         answers = sample_answers(layout, model.name)
         if correction == 1.0 and (seen := _correction(answers)) is not None:
             correction = seen
-            prompt_basis = f"the documented estimate times {seen:.3g}, as {layout.path} reports"
+            prompt_basis = f"the documented estimate times {seen:.3g}, as {layout} reports"
         if len(same) == len(asked) and (found := _seen(answers, correction, prompt_basis, layout)):
             return found
     return _assumed(model, correction, prompt_basis)
@@ -103,7 +103,7 @@ def _correction(answers: Sequence[Answered]) -> float | None:
 
 
 def _seen(
-    answers: Sequence[Answered], correction: float, prompt_basis: str, layout: RunLayout
+    answers: Sequence[Answered], correction: float, prompt_basis: str, layout: RunPlace
 ) -> Expectation | None:
     completions = [a.completion_tokens for a in answers if a.completion_tokens is not None]
     latencies = tuple(answer.latency_s for answer in answers if answer.latency_s is not None)
@@ -115,8 +115,8 @@ def _seen(
         latencies_s=latencies,
         basis=SEEN,
         prompt_basis=prompt_basis,
-        completion_basis=f"the mean of {len(completions)} answers in {layout.path}",
-        latency_basis=f"as seen in {layout.path}",
+        completion_basis=f"the mean of {len(completions)} answers in {layout}",
+        latency_basis=f"as seen in {layout}",
     )
 
 

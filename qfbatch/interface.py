@@ -19,8 +19,8 @@ from typing import Any, TypeAlias
 import polars as pl
 
 from qfbatch import planning, runner
-from qfbatch.checkpoint.layout import RunLayout
 from qfbatch.checkpoint.manifest import read_manifest
+from qfbatch.checkpoint.place import run_place
 from qfbatch.checkpoint.results import scan_results
 from qfbatch.errors import UsageError
 from qfbatch.job import load
@@ -31,6 +31,8 @@ from qfbatch.pricing import Price
 from qfbatch.progress.events import Event, Observer
 from qfbatch.session import RunOptions, RunResult
 from qfbatch.stopping import StopButton
+from qfbatch.storage.access import StorageAccess
+from qfbatch.storage.address import parse_path
 
 Prices: TypeAlias = Mapping[str, Price] | Callable[[ModelSettings], Price | None]
 
@@ -175,10 +177,14 @@ def open_results(target: Job | str | Path) -> pl.LazyFrame:
         UsageError: there is no run.
         RunDirectoryError: the run directory cannot be read.
     """
-    layout = RunLayout(target.output_path if isinstance(target, Job) else Path(target))
-    if read_manifest(layout) is None:
-        raise UsageError(f"{layout.path}: there is no run.", hint="Run the job first: qfbatch.run(job).")
-    return scan_results(layout)
+    if isinstance(target, Job):
+        place = run_place(target.output_path, target.access)
+    else:
+        path = parse_path(target) if isinstance(target, str) else target
+        place = run_place(path, StorageAccess(_environment()))
+    if read_manifest(place) is None:
+        raise UsageError(f"{place}: there is no run.", hint="Run the job first: qfbatch.run(job).")
+    return scan_results(place)
 
 
 def _environment() -> dict[str, str]:

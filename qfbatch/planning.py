@@ -14,6 +14,7 @@ from msgspec import Struct
 
 from qfbatch.checkpoint.layout import RunLayout
 from qfbatch.checkpoint.manifest import read_manifest
+from qfbatch.checkpoint.place import StoredRun, run_place
 from qfbatch.checkpoint.predictions import add_prediction
 from qfbatch.checkpoint.results import scan_results
 from qfbatch.expecting import Expectation, expectations
@@ -45,7 +46,7 @@ def plan_job(job: Job, options: RunOptions | None = None, *, on_survey: OnSurvey
         StorageError: the run directory cannot be read.
     """
     options = options or RunOptions()
-    layout = RunLayout(job.output_path)
+    layout = run_place(job.output_path, job.access)
     manifest = read_manifest(layout)
     stands, found, done = "new", None, _Done()
     if manifest is not None and not is_replaceable(layout, manifest, job):
@@ -54,7 +55,9 @@ def plan_job(job: Job, options: RunOptions | None = None, *, on_survey: OnSurvey
             stands = (
                 f"a run would be refused: the job changed ({'; '.join(differing)}); planned as with {FRESH}"
             )
-        elif changed_files(manifest.survey.files, job.input):
+        elif isinstance(layout, StoredRun) and changed_files(manifest.survey.files, job.input):
+            stands = f"a run would be refused: the input changed; planned as with {FRESH}"
+        elif isinstance(layout, RunLayout) and changed_files(manifest.survey.files, job.input):
             keys = bytearray()
             found = survey_input(job, on_survey, keys.extend)
             change = input_difference(layout, bytes(keys))

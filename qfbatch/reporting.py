@@ -10,9 +10,9 @@ import msgspec
 
 from qfbatch.accounting import Stay, activity, outcome, with_time_costs
 from qfbatch.checkpoint.committer import GROUP_ROWS
-from qfbatch.checkpoint.layout import RunLayout
-from qfbatch.checkpoint.lock import holder
+from qfbatch.checkpoint.holding import holder_of
 from qfbatch.checkpoint.manifest import Manifest
+from qfbatch.checkpoint.place import RunPlace
 from qfbatch.checkpoint.predictions import read_predictions
 from qfbatch.checkpoint.results import scan_results, scan_superseded
 from qfbatch.pricing import Price
@@ -22,12 +22,12 @@ from qfbatch.superseded import superseded
 
 
 def report_on(
-    layout: RunLayout, manifest: Manifest, *, name: str, directory: str, by: Sequence[str] = ()
+    place: RunPlace, manifest: Manifest, *, name: str, directory: str, by: Sequence[str] = ()
 ) -> Section:
     """What a run came to so far, also while it goes on.
 
     Args:
-        layout: the run directory.
+        place: the run directory.
         manifest: what it is.
         name: the job's.
         directory: the run directory, as the user named it.
@@ -37,8 +37,8 @@ def report_on(
         UsageError: there is no such column.
         StorageError: something of the run cannot be read.
     """
-    running = holder(layout) is not None
-    results, set_aside = scan_results(layout), scan_superseded(layout)
+    running = holder_of(place) is not None
+    results, set_aside = scan_results(place), scan_superseded(place)
     starts = [datetime.fromisoformat(session.started_at) for session in manifest.sessions]
     summary = summarise(results, by=by, sessions=starts)
     models = manifest.job.get("models", ())
@@ -57,7 +57,7 @@ def report_on(
         if stays or running
         else None,
         superseded=None if set_aside is None else superseded(set_aside, results),
-        outcome=outcome(read_predictions(layout, manifest.run_id), summary),
+        outcome=outcome(read_predictions(place, manifest.run_id), summary),
     )
 
 

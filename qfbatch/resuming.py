@@ -6,9 +6,10 @@ from collections.abc import Sequence
 
 import msgspec
 
-from qfbatch.checkpoint.directory import has_answers, list_journals, list_parts
+from qfbatch.checkpoint.directory import begun_models
 from qfbatch.checkpoint.layout import RunLayout, slug
 from qfbatch.checkpoint.manifest import Manifest, write_manifest
+from qfbatch.checkpoint.place import RunPlace, StoredRun
 from qfbatch.checkpoint.store import Checkpoint
 from qfbatch.checkpoint.succession import Succession
 from qfbatch.errors import RunMismatch
@@ -19,7 +20,7 @@ from qfbatch.rehoming import count_differences, rehome
 from qfbatch.surveying import OnSurvey, survey_with_keys
 
 
-def is_replaceable(layout: RunLayout, manifest: Manifest, job: Job) -> bool:
+def is_replaceable(place: RunPlace, manifest: Manifest, job: Job) -> bool:
     """Whether the run there was begun by a job that differs, and holds no answer that could be mixed.
 
     A job corrected after a first try that came to nothing then simply runs.
@@ -27,14 +28,14 @@ def is_replaceable(layout: RunLayout, manifest: Manifest, job: Job) -> bool:
     Raises:
         InputError: a path of the job finds nothing any more.
     """
-    if has_answers(layout):
+    if begun_models(place, manifest.run_id):
         return False
     return bool(
         differences(manifest.fingerprint, fingerprint(job)) or changed_files(manifest.survey.files, job.input)
     )
 
 
-def deciding_differences(layout: RunLayout, manifest: Manifest, job: Job) -> list[str]:
+def deciding_differences(place: RunPlace, manifest: Manifest, job: Job) -> list[str]:
     """The fields in which the job would mix answers, one line each.
 
     A model that has no answer yet has nothing to mix: its endpoint, mistyped at first, may be corrected.
@@ -42,20 +43,20 @@ def deciding_differences(layout: RunLayout, manifest: Manifest, job: Job) -> lis
     Raises:
         StorageError: the run directory can't be read.
     """
-    begun = {model_slug for model_slug, _ in (*list_parts(layout), *list_journals(layout))}
+    begun = begun_models(place, manifest.run_id)
     idle = tuple(f"models.{model.name}." for model in job.models if slug(model.name) not in begun)
     before = {name: value for name, value in manifest.fingerprint.items() if not name.startswith(idle)}
     return differences(before, fingerprint(job))
 
 
-def refuse_other_question(layout: RunLayout, manifest: Manifest, job: Job) -> None:
+def refuse_other_question(place: RunPlace, manifest: Manifest, job: Job) -> None:
     """Refuse a job whose answers would be mixed with those to another question.
 
     Raises:
         RunMismatch: naming the fields that differ.
         StorageError: the run directory can't be read.
     """
-    differing = deciding_differences(layout, manifest, job)
+    differing = deciding_differences(place, manifest, job)
     if differing:
         raise RunMismatch(
             f"{job.output_path} holds answers to another question; "
@@ -74,13 +75,13 @@ def address_notes(manifest: Manifest, job: Job) -> list[str]:
 
 
 def follow_input(
-    job: Job, layout: RunLayout, manifest: Manifest, *, accept: bool, on_survey: OnSurvey | None
+    job: Job, place: RunPlace, manifest: Manifest, *, accept: bool, on_survey: OnSurvey | None
 ) -> tuple[Manifest, list[str]]:
     """The run on the input as it is now, which may have changed since the last start.
 
     Args:
         job: the job.
-        layout: the run directory; the caller holds its lock.
+        place: the run directory; the caller holds it.
         manifest: as it was read.
         accept: whether a changed input is accepted.
         on_survey: told of the progress of a new survey, in bytes.
@@ -96,6 +97,13 @@ def follow_input(
     change = changed_files(manifest.survey.files, job.input)
     if not change:
         return manifest, []
+    if isinstance(place, StoredRun):
+        raise RunMismatch(
+            f"{job.output_path} was started on other input:\n" + "\n".join(_changes(change)),
+            hint="Restore the input to resume, or start again with --fresh (nothing is deleted). "
+            "--accept-input-change is for run directories on a local disk.",
+        )
+    layout = place
     succession = Succession(layout)
     succession.begin()
     found = survey_with_keys(job, succession.next.keys, on_survey)

@@ -17,11 +17,11 @@ from functools import partial
 from qfbatch.admission import Admission
 from qfbatch.breaker import PROVEN_ALIKE_ROWS, Breaker, BreakerPolicy
 from qfbatch.budget import BudgetGuard
-from qfbatch.checkpoint.committer import Committer
+from qfbatch.checkpoint.interface import Commits
 from qfbatch.checkpoint.parts import PartSummary
 from qfbatch.connecting import Connection, connection, service_address
 from qfbatch.crew import Crew
-from qfbatch.errors import BudgetReached, Interrupted, QfbatchError, StorageError
+from qfbatch.errors import BudgetReached, Interrupted, QfbatchError, RunDirectoryError
 from qfbatch.eventloop import new_event_loop
 from qfbatch.feed import Feed
 from qfbatch.job.settings import Job
@@ -118,7 +118,7 @@ def _complete(session: OpenSession, observe: Observer) -> RunResult:
 
 def _started(session: OpenSession, *, rows: int, done: int) -> RunStarted:
     return RunStarted(
-        str(session.layout.path), rows, done, notes=tuple(session.notes), models=dict(session.standing)
+        str(session.layout), rows, done, notes=tuple(session.notes), models=dict(session.standing)
     )
 
 
@@ -168,8 +168,8 @@ class _Run:
             ) as service:
                 done = self._rows_with_record() - self._session.failed_again
                 self._observe(_started(self._session, rows=self._rows_in_all(), done=done))
-                committer = Committer(
-                    self._session.checkpoint, on_commit=self._committed, on_closed=self._closed
+                committer = self._session.checkpoint.commits(
+                    on_commit=self._committed, on_closed=self._closed
                 )
                 with stop_on_signals(
                     loop,
@@ -180,7 +180,7 @@ class _Run:
                 ):
                     async with committer:
                         await self._work(loop, committer, service)
-        except StorageError as error:
+        except RunDirectoryError as error:
             # What was committed is safe, and nothing more can be: that outweighs why the run was ending.
             self._stop.request(error)
             self._stop.reason = error
@@ -188,7 +188,7 @@ class _Run:
             self._observe(self._watch.pulse(self._admission, loop.time()))
         return self._result()
 
-    async def _work(self, loop: asyncio.AbstractEventLoop, committer: Committer, service: Connection) -> None:
+    async def _work(self, loop: asyncio.AbstractEventLoop, committer: Commits, service: Connection) -> None:
         gate = Gate(_without_adapting(self._job.limits), loop.time())
         admission = self._admission = Admission(gate, loop, self._clocks.rng)
         self._stop.on_request(admission.close)
@@ -237,7 +237,7 @@ class _Run:
         size: int,
         route: Route,
         feed: Feed,
-        committer: Committer,
+        committer: Commits,
         loop: asyncio.AbstractEventLoop,
     ) -> None:
         limited = self._budget.limited
@@ -325,7 +325,7 @@ class _Run:
             throttled_s=retry.throttle_timeout_s,
         )
 
-    async def _watch_storage(self, committer: Committer) -> None:
+    async def _watch_storage(self, committer: Commits) -> None:
         """What cannot be stored must not be asked for: a storage error stops everything at once."""
         try:
             await committer.failure()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import platform
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,16 +19,14 @@ import msgspec
 
 from qfbatch._version import __version__
 from qfbatch.checkpoint.committed import standing_of
-from qfbatch.checkpoint.directory import check_directory, has_answers
-from qfbatch.checkpoint.files import make_folder, storage_errors, sync_folder
+from qfbatch.checkpoint.directory import begun_models
 from qfbatch.checkpoint.interface import ShardState
-from qfbatch.checkpoint.layout import TEMPORARY_PREFIX, RunLayout
-from qfbatch.checkpoint.lock import RunLock
-from qfbatch.checkpoint.manifest import Manifest, Session, read_manifest, write_manifest
+from qfbatch.checkpoint.manifest import Manifest, Session, read_manifest
 from qfbatch.checkpoint.parts import PartSummary
-from qfbatch.checkpoint.store import Checkpoint
-from qfbatch.checkpoint.succession import Succession
-from qfbatch.errors import QfbatchError, StorageError
+from qfbatch.checkpoint.place import RunPlace, StoredRun, run_place
+from qfbatch.checkpoint.stored_tenure import hold_stored
+from qfbatch.checkpoint.tenure import RunRows, Tenure, hold_folder
+from qfbatch.errors import QfbatchError, RunDirectoryError
 from qfbatch.feed import ShardWork
 from qfbatch.fingerprint import fingerprint
 from qfbatch.job.settings import Job
@@ -49,6 +47,7 @@ class RunOptions:
         limit: only the first so many rows of the input.
         accept_input_change: go on although the input changed; answers of unchanged rows are kept.
         grace_s: how long calls on their way may take after a signal.
+        shared: other processes write to the same run, each its own shards; a new run gets a commit log.
     """
 
     fresh: bool = False
@@ -56,6 +55,7 @@ class RunOptions:
     limit: int | None = None
     accept_input_change: bool = False
     grace_s: float = 30.0
+    shared: bool = False
 
 
 class RunResult(msgspec.Struct, frozen=True):
@@ -95,9 +95,9 @@ class OpenSession:
         exit_code, ended: how the session ended, for the manifest.
     """
 
-    layout: RunLayout
+    layout: RunPlace
     manifest: Manifest
-    checkpoint: Checkpoint
+    checkpoint: RunRows
     committed: PartSummary
     answered: dict[str, int]
     failed_again: int
@@ -125,35 +125,24 @@ def open_session(
         InputError: the input is wrong, or cannot be read.
         RunDirectoryError: the directory is held, foreign, damaged, or belongs to another job.
     """
-    layout = RunLayout(job.output_path)
-    check_directory(layout)
-    make_folder(layout.path)
-    lock = RunLock.acquire(layout)
-    notes: list[str] = []
-    try:
-        if Succession(layout).finish():
-            notes.append("a change of the input that was accepted before is now complete")
-        manifest = read_manifest(layout)
+
+    def survey(keys: Path) -> Survey:
+        return survey_with_keys(job, keys, on_survey)
+
+    with _held(job, options, now) as tenure:
+        place, notes = tenure.place, tenure.notes
+        manifest = read_manifest(place)
         if options.fresh and manifest is not None:
-            # Surveyed before anything moves: wrong input must not cost the run there its place.
-            keys = layout.path.with_name(f"{TEMPORARY_PREFIX}{layout.path.name}.keys")
-            manifest = _new_manifest(job, survey_with_keys(job, keys, on_survey), now())
-            aside = _set_aside(layout)
-            notes.append(f"the earlier run is kept in {aside}")
-            lock.release()
-            make_folder(layout.path)
-            lock = RunLock.acquire(layout)
-            with storage_errors(layout.keys, "write"):
-                keys.replace(layout.keys)
-        if manifest is not None and is_replaceable(layout, manifest, job):
+            manifest = _new_manifest(job, tenure.survey_afresh(survey, manifest), now())
+        elif manifest is not None and is_replaceable(place, manifest, job):
             manifest = None
         if manifest is None:
-            manifest = _new_manifest(job, survey_with_keys(job, layout.keys, on_survey), now())
-        elif has_answers(layout):
-            refuse_other_question(layout, manifest, job)
+            manifest = _new_manifest(job, tenure.survey(survey), now())
+        elif begun_models(place, manifest.run_id):
+            refuse_other_question(place, manifest, job)
             notes += address_notes(manifest, job)
             manifest, told = follow_input(
-                job, layout, manifest, accept=options.accept_input_change, on_survey=on_survey
+                job, place, manifest, accept=options.accept_input_change, on_survey=on_survey
             )
             notes += told
         session = Session(started_at=_iso(now()), in_flight=job.limits.concurrency)
@@ -163,8 +152,8 @@ def open_session(
             fingerprint={**manifest.fingerprint, **fingerprint(job)},
             sessions=(*manifest.sessions, session),
         )
-        write_manifest(layout, manifest)
-        opened = _open_checkpoint(job, layout, manifest, options, notes)
+        tenure.begin(manifest)
+        opened = _open_checkpoint(job, tenure, manifest, options)
         try:
             yield opened
         except QfbatchError as error:
@@ -174,18 +163,27 @@ def open_session(
             ended = msgspec.structs.replace(
                 session, ended_at=_iso(now()), exit_code=opened.exit_code, note=opened.ended
             )
-            sessions = (*manifest.sessions[:-1], ended)
-            # A full disk must not hide how the run ended; the session then looks like one that was killed.
-            with suppress(StorageError):
-                write_manifest(layout, msgspec.structs.replace(manifest, sessions=sessions))
-    finally:
-        lock.release()
+            tenure.end(manifest, ended)
+
+
+def _held(job: Job, options: RunOptions, now: Callable[[], float]) -> AbstractContextManager[Tenure]:
+    place = run_place(job.output_path, job.access, shared=options.shared)
+    if isinstance(place, StoredRun):
+        return hold_stored(place, now=now, shared=options.shared)
+    if options.shared:
+        raise RunDirectoryError(
+            f"{place} was begun by one machine, with journals that many cannot share.",
+            hint="Finish it without --ray, or give the job another output.path.",
+        )
+    return hold_folder(place)
 
 
 def describe(job: Job) -> dict[str, Any]:
     """The job as in force, for the manifest; it holds no secrets, for job files cannot."""
     described = msgspec.to_builtins(job, enc_hook=str)
     assert isinstance(described, dict)  # noqa: S101 - a dataclass becomes a mapping
+    described["output_path"] = str(job.output_path)
+    del described["access"], described["input"]["access"]
     return described
 
 
@@ -202,14 +200,11 @@ def _new_manifest(job: Job, found: Survey, now: float) -> Manifest:
     )
 
 
-def _open_checkpoint(
-    job: Job, layout: RunLayout, manifest: Manifest, options: RunOptions, notes: list[str]
-) -> OpenSession:
+def _open_checkpoint(job: Job, tenure: Tenure, manifest: Manifest, options: RunOptions) -> OpenSession:
     found = manifest.survey
     models = [model.name for model in job.models]
-    checkpoint = Checkpoint.open(layout, models, found.shards, found.columns, manifest.run_id)
+    checkpoint = tenure.open(models, found.shards, found.columns, manifest.run_id)
     recovery = checkpoint.recover()
-    notes += recovery.notes
     work: dict[str, list[ShardWork]] = {model: [] for model in models}
     committed = {model: PartSummary() for model in models}
     left = dict.fromkeys(models, 0)
@@ -236,7 +231,7 @@ def _open_checkpoint(
             open_rows += missing
             left[model] += missing + ask_again
     return OpenSession(
-        layout,
+        tenure.place,
         manifest,
         checkpoint,
         committed=sum(committed.values(), PartSummary()),
@@ -245,11 +240,11 @@ def _open_checkpoint(
         open_rows=open_rows,
         standing={model: standing_of(done, left[model]) for model, done in committed.items()},
         work=work,
-        notes=notes,
+        notes=[*tenure.notes, *recovery.notes],
     )
 
 
-def _left_of(job: Job, found: Survey, checkpoint: Checkpoint, model: str, item: ShardWork) -> tuple[int, int]:
+def _left_of(job: Job, found: Survey, checkpoint: RunRows, model: str, item: ShardWork) -> tuple[int, int]:
     """Of a shard's rows within the limit: how many have no record, and how many have failed."""
     files = {file.name: file for file in found.files}
     done = checkpoint.open_shard(model, item.shard.number)
@@ -257,16 +252,6 @@ def _left_of(job: Job, found: Survey, checkpoint: Checkpoint, model: str, item: 
         rows = reader.read(files[item.shard.source_file], item.shard)[: item.rows]
     statuses = [done.get(row.row_id) for row in rows]
     return statuses.count(None), statuses.count(Status.FAILED)
-
-
-def _set_aside(layout: RunLayout) -> Path:
-    number = 1
-    while (aside := layout.path.with_name(f"{layout.path.name}.{number}")).exists():
-        number += 1
-    with storage_errors(layout.path, "rename the folder"):
-        layout.path.rename(aside)
-        sync_folder(aside.parent)
-    return aside
 
 
 def _iso(now: float) -> str:

@@ -13,13 +13,15 @@ from enum import StrEnum
 from msgspec import Struct, field
 
 from qfbatch.checkpoint.committed import CommittedRows
-from qfbatch.checkpoint.layout import RunLayout
-from qfbatch.checkpoint.lock import Holder, holder
+from qfbatch.checkpoint.holding import holder_of
+from qfbatch.checkpoint.lock import Holder
 from qfbatch.checkpoint.manifest import Manifest, Session, read_manifest
-from qfbatch.errors import BudgetReached, RunDirectoryError, ServiceRefused
+from qfbatch.checkpoint.place import RunPlace, read_content
+from qfbatch.errors import BudgetReached, RunDirectoryError, ServiceRefused, StorageError
 from qfbatch.limits.gate import GateStatistics
 from qfbatch.outlook import Outlook
-from qfbatch.progress.statusfile import Happened, LiveStatus, read_status_file
+from qfbatch.progress.statusfile import Happened, LiveStatus, decode_status
+from qfbatch.progress.uploading import STATUS
 from qfbatch.tally import Standing, total
 
 
@@ -88,14 +90,14 @@ class StatusReader:
     """Looks at one run, again and again if need be.
 
     Args:
-        layout: the run directory.
+        place: the run directory.
         directory: as the user named it.
     """
 
-    def __init__(self, layout: RunLayout, directory: str) -> None:
-        self._layout = layout
+    def __init__(self, place: RunPlace, directory: str) -> None:
+        self._place = place
         self._directory = directory
-        self._committed = CommittedRows(layout)
+        self._committed = CommittedRows(place)
 
     def read(self) -> RunStatus:
         """How the run stands now.
@@ -104,11 +106,11 @@ class StatusReader:
             RunDirectoryError: it is no run any more, or a newer qfbatch's.
             StorageError: it cannot be read.
         """
-        held_by = holder(self._layout)
-        manifest = read_manifest(self._layout)
+        held_by = holder_of(self._place)
+        manifest = read_manifest(self._place)
         if manifest is None:
-            raise RunDirectoryError(f"{self._layout.path} is no run any more: its manifest.json is gone")
-        said = read_status_file(self._layout.status)
+            raise RunDirectoryError(f"{self._place} is no run any more: its manifest.json is gone")
+        said = decode_status(self._said())
         live = said if held_by is not None and said is not None and _wrote(held_by, said) else None
         models = self._committed.read(manifest) if live is None else live.models
         whole = total(models.values())
@@ -116,7 +118,7 @@ class StatusReader:
         current = live or (said if said is not None and _is_of(said, session) else None)
         run_lane = live.lanes.get("") if live is not None else None
         return RunStatus(
-            name=str(manifest.job.get("name") or self._layout.path.name),
+            name=str(manifest.job.get("name") or self._directory.rstrip("/").rpartition("/")[2]),
             directory=self._directory,
             state=_state(manifest, held_by, live, whole, self._rows(manifest)),
             rows=self._rows(manifest),
@@ -135,6 +137,12 @@ class StatusReader:
             recent=() if current is None else current.recent,
             updated_at="" if live is None else live.updated_at,
         )
+
+    def _said(self) -> bytes | None:
+        try:
+            return read_content(self._place, STATUS)
+        except StorageError:  # what is committed tells enough
+            return None
 
     def _rows(self, manifest: Manifest) -> int:
         return manifest.survey.rows * len(manifest.job.get("models", ()))

@@ -111,6 +111,7 @@ THIRD_PARTY: dict[str, tuple[str, ...]] = {
         "checkpoint.log_checkpoint",  # rows on their way into parts
         "checkpoint.log_reading",  # and out of them
         "checkpoint.parts",  # a finished shard becomes a Parquet file
+        "checkpoint.sampling",
         "cli.init",  # looks at the columns of a Parquet file to write a job for it
         "reader.arrow_values",
         "reader.duplicates",  # ids held in bounded memory

@@ -15,8 +15,11 @@ from qfbatch.checkpoint.directory import list_journals, list_parts
 from qfbatch.checkpoint.files import storage_errors
 from qfbatch.checkpoint.journal import read_journal
 from qfbatch.checkpoint.layout import RunLayout, slug
+from qfbatch.checkpoint.log_reading import LogReader
+from qfbatch.checkpoint.logbook import shard_of_log
 from qfbatch.checkpoint.manifest import Manifest
 from qfbatch.checkpoint.parts import PartSummary, find_part_rows, merge_rows, read_part_summary, summarise
+from qfbatch.checkpoint.place import RunPlace, StoredRun
 from qfbatch.tally import Standing
 
 _THREADS = 2  # as when a run starts: more only wait for each other
@@ -29,11 +32,11 @@ class CommittedRows:
     """Totals of what is committed, by model.
 
     Args:
-        layout: the run directory; another process may be writing to it.
+        place: the run directory; another process may be writing to it.
     """
 
-    def __init__(self, layout: RunLayout) -> None:
-        self._layout = layout
+    def __init__(self, place: RunPlace) -> None:
+        self._place = place
         self._parts: dict[_Key, tuple[_Stamp, PartSummary]] = {}
         self._open: dict[_Key, tuple[tuple[_Stamp | None, _Stamp | None], PartSummary]] = {}
 
@@ -49,16 +52,23 @@ class CommittedRows:
         """
         models = {slug(str(model["name"])): str(model["name"]) for model in manifest.job.get("models", ())}
         shards = {shard.number for shard in manifest.survey.shards}
-        # Journals first: one goes only after the part that holds its rows has come.
-        found = self._open_shards(manifest)
-        listed = {key: path for key, path in list_parts(self._layout).items() if key not in found}
-        found |= self._closed_shards(listed)
+        found = self._found(manifest)
         sums = dict.fromkeys(models.values(), PartSummary())
         for (model_slug, shard), summary in found.items():
             if model_slug in models and shard in shards:
                 sums[models[model_slug]] += summary
         rows = manifest.survey.rows
         return {name: standing_of(summary, max(0, rows - summary.rows)) for name, summary in sums.items()}
+
+    def _found(self, manifest: Manifest) -> dict[_Key, PartSummary]:
+        place = self._place
+        if isinstance(place, StoredRun):
+            reader = LogReader(place.store, place.logbook(manifest.run_id), manifest.survey.columns)
+            return {shard_of_log(name): summary for name, summary in reader.totals().items()}
+        # Journals first: one goes only after the part that holds its rows has come.
+        found = self._open_shards(place, manifest)
+        listed = {key: path for key, path in list_parts(place).items() if key not in found}
+        return found | self._closed_shards(listed)
 
     def _closed_shards(self, parts: Mapping[_Key, Path]) -> dict[_Key, PartSummary]:
         stamps = {key: _stamp(path) for key, path in parts.items()}
@@ -78,10 +88,10 @@ class CommittedRows:
         known = self._parts.get(key)
         return known is None or known[0] != stamp
 
-    def _open_shards(self, manifest: Manifest) -> dict[_Key, PartSummary]:
+    def _open_shards(self, layout: RunLayout, manifest: Manifest) -> dict[_Key, PartSummary]:
         found = {}
-        for key, path in list_journals(self._layout).items():
-            part = self._layout.results / f"part-{key[0]}-{key[1]:06d}.parquet"
+        for key, path in list_journals(layout).items():
+            part = layout.results / f"part-{key[0]}-{key[1]:06d}.parquet"
             stamps = _stamp(path), _stamp(part)
             known = self._open.get(key)
             if known is not None and known[0] == stamps:

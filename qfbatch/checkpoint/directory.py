@@ -8,6 +8,8 @@ from pathlib import Path
 
 from qfbatch.checkpoint.files import make_folder, storage_errors, sweep
 from qfbatch.checkpoint.layout import TEMPORARY_PREFIX, RunLayout, shard_of_journal, shard_of_part
+from qfbatch.checkpoint.logbook import shard_of_log
+from qfbatch.checkpoint.place import RunPlace, StoredRun
 from qfbatch.errors import RunDirectoryError
 
 
@@ -55,21 +57,26 @@ def prepare_directory(layout: RunLayout) -> None:
         sweep(folder)
 
 
-def has_answers(layout: RunLayout) -> bool:
-    """Whether any shard was begun; a run without is a plan and nothing more.
+def begun_models(place: RunPlace, run_id: str) -> set[str]:
+    """Slugs of the models that have any answer in a run; a run without is a plan and nothing more.
 
     Raises:
-        StorageError: a folder can't be read.
+        StorageError: the run directory can't be read.
     """
-    return bool(list_parts(layout) or list_journals(layout))
+    if isinstance(place, StoredRun):
+        return {shard_of_log(name)[0] for name, log in place.logbook(run_id).read().items() if log.begun}
+    return {model_slug for model_slug, _ in (*list_parts(place), *list_journals(place))}
 
 
-def list_predecessors(layout: RunLayout) -> list[RunLayout]:
+def list_predecessors(place: RunPlace) -> list[RunLayout]:
     """The runs that `--fresh` set aside beside this one (`<name>.1`, `<name>.2`, …), the newest first.
 
     Raises:
         StorageError: the folder they stand in can't be read.
     """
+    if isinstance(place, StoredRun):
+        return []
+    layout = place
     name = re.compile(re.escape(layout.path.name) + r"\.([1-9][0-9]*)")
     parent = layout.path.parent
     with storage_errors(parent, "read the folder"):
@@ -108,6 +115,7 @@ def _files(folder: Path) -> list[Path]:
 
 
 __all__ = [
+    "begun_models",
     "check_directory",
     "list_generations",
     "list_journals",

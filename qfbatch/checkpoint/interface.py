@@ -15,7 +15,7 @@ from typing import Protocol
 import msgspec
 
 from qfbatch.checkpoint.parts import PartSummary
-from qfbatch.records import Record, Status
+from qfbatch.records import Dropped, Record, Status
 
 Key = tuple[str, int]  # model, shard
 OnCommit = Callable[[list[Record]], None]
@@ -68,6 +68,13 @@ class OpenShards(Protocol):
         """Make the shard this writer's, and tell the latest status of every committed row, by row_id.
 
         With a commit log this claims the shard: who had it before can commit nothing more to it. Blocks.
+
+        Raises:
+            StorageError: what is committed of it can't be read.
+        """
+
+    def dropped(self, model: str, shard: int) -> dict[str, Dropped]:
+        """What an opened shard's failed rows had to drop, by row_id, where it was anything. Blocks.
 
         Raises:
             StorageError: what is committed of it can't be read.

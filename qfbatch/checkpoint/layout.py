@@ -49,6 +49,9 @@ class RunLayout:
 
     path: Path
 
+    def __str__(self) -> str:
+        return str(self.path)
+
     @property
     def manifest(self) -> Path:
         """What the run is: job, fingerprint, input, versions."""

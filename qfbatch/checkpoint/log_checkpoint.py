@@ -20,11 +20,12 @@ from qfbatch.checkpoint.logbook import Logbook, LogName, log_name
 from qfbatch.checkpoint.parts import (
     PartSummary,
     decode_part_footer,
+    dropped_by_failures,
     encode_part,
     merge_rows,
     summarise,
 )
-from qfbatch.records import InputColumn, Record, Shard, Status
+from qfbatch.records import Dropped, InputColumn, Record, Shard, Status
 from qfbatch.storage.objects import ObjectStore
 
 
@@ -42,6 +43,7 @@ class LogCheckpoint:
         input_columns: carried columns; they decide the parts' schema.
         run_id: the manifest's.
         writer: names this writer among all that ever were.
+        logbook: of the same run, if it was read before.
     """
 
     def __init__(
@@ -53,6 +55,7 @@ class LogCheckpoint:
         run_id: str,
         *,
         writer: str,
+        logbook: Logbook | None = None,
     ) -> None:
         self._store = store
         self._models = tuple(models)
@@ -60,7 +63,7 @@ class LogCheckpoint:
         self._input_columns = tuple(input_columns)
         self._run_id = run_id
         self._writer = writer
-        self._logbook = Logbook(store, run_id)
+        self._logbook = logbook or Logbook(store, run_id)
         self._reader = LogReader(store, self._logbook, input_columns)
         self._logs: dict[LogName, ShardLog] = {}
         self._attempts: dict[LogName, tuple[int, int]] = {}  # number of our claim, parts since
@@ -72,15 +75,17 @@ class LogCheckpoint:
         Raises:
             StorageError: a log or a part can't be read, or is damaged.
         """
+        summaries = self._reader.totals()
         logs = self._logbook.read()
         names = {log_name(model, shard): (model, shard) for model in self._models for shard in self._rows}
         self._logs = {name: log for name, log in logs.items() if name in names}
-        in_progress = {name: log for name, log in self._logs.items() if log.begun and log.summary is None}
-        counted = {name: summarise(table) for name, table in self._reader.read(in_progress).items()}
-        summaries = {name: log.summary or counted.get(name) for name, log in self._logs.items()}
         return Recovery(
             (), {key: progress_of(summaries.get(name), self._rows[key[1]]) for name, key in names.items()}
         )
+
+    def is_done(self, model: str, shard: int) -> bool:
+        """Whether the shard is published with every committed row of it, as far as `recover` has seen."""
+        return self._logs.get(log_name(model, shard), ShardLog()).summary is not None
 
     def open_shard(self, model: str, shard: int) -> dict[str, Status]:
         """See `OpenShards.open_shard`."""
@@ -95,6 +100,13 @@ class LogCheckpoint:
         table = self._reader.shard(name, log, columns=["row_id", "status", "source_row"])
         statuses = map(Status, table["status"].to_pylist())
         return dict(zip(table["row_id"].to_pylist(), statuses, strict=True))
+
+    def dropped(self, model: str, shard: int) -> dict[str, Dropped]:
+        """See `OpenShards.dropped`."""
+        name = log_name(model, shard)
+        log = self._logs.get(name, ShardLog())
+        names = ["row_id", "source_row", "status", "discarded_tokens", "discarded_cost", "currency"]
+        return dropped_by_failures(self._reader.shard(name, log, columns=names))
 
     def commit(self, model: str, shard: int, records: Sequence[Record]) -> None:
         """Make records durable and count them as done, all or none, under the claim of `open_shard`.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
@@ -10,11 +11,13 @@ from typing import Self
 
 from qfbatch.checkpoint.interface import Key, OnClosed, OnCommit
 from qfbatch.checkpoint.log_checkpoint import LogCheckpoint
+from qfbatch.errors import Fenced
 from qfbatch.records import Record
 
 GROUP_ROWS = 2048
 GROUP_SECONDS = 5.0
 _WRITERS = 8
+_LOOK_OUT_S = 1.0
 
 
 class LogCommitter:
@@ -31,6 +34,7 @@ class LogCommitter:
         group_rows: how many rows may be undurable before `crowded`.
         group_seconds: how long an appended row waits for company at most.
         closing_shards: how many finished shards may wait for being closed before `crowded`.
+        stop: set by another thread when another process has taken the whole run over.
     """
 
     def __init__(
@@ -42,6 +46,7 @@ class LogCommitter:
         group_rows: int = GROUP_ROWS,
         group_seconds: float = GROUP_SECONDS,
         closing_shards: int = 16,
+        stop: threading.Event | None = None,
     ) -> None:
         self._checkpoint = checkpoint
         self._on_commit = on_commit
@@ -61,10 +66,13 @@ class LogCommitter:
         self._failed = asyncio.Event()
         self._error: Exception | None = None
         self._ending = False
+        self._stop = stop
+        self._watch: asyncio.TimerHandle | None = None
         self._pool = ThreadPoolExecutor(_WRITERS, "qfbatch-log-commit")
 
     async def __aenter__(self) -> Self:
         self._loop = asyncio.get_running_loop()
+        self._look_out()
         return self
 
     async def __aexit__(
@@ -136,11 +144,30 @@ class LogCommitter:
                 while self._tasks:
                     await asyncio.gather(*self._tasks.values())
             finally:
-                for timer in self._timers.values():
+                for timer in (*self._timers.values(), *([self._watch] if self._watch else [])):
                     timer.cancel()
                 # Waits for what its threads are in: an entry must not appear after this has returned.
                 self._pool.shutdown(cancel_futures=True)
         self._check()
+
+    def _look_out(self) -> None:
+        """Ask every second, for the event is set by a thread that knows no loop."""
+        if self._stop is None:
+            return
+        if self._stop.is_set():
+            self._fail(
+                Fenced(
+                    "another process has taken this run over.",
+                    hint="Nothing is lost or doubled; the other process goes on with the run.",
+                )
+            )
+        else:
+            self._watch = self._loop.call_later(_LOOK_OUT_S, self._look_out)
+
+    def _fail(self, error: Exception) -> None:
+        self._error = self._error or error
+        self._failed.set()
+        self._room.set()
 
     def _write_soon(self, key: Key) -> None:
         self._due.add(key)
@@ -151,11 +178,10 @@ class LogCommitter:
         try:
             await self._write(key)
         except Exception as error:  # noqa: BLE001 - kept, and raised to every caller from here on
-            self._error = self._error or error
-            self._failed.set()
+            self._fail(error)
         finally:
             del self._tasks[key]
-            if self._error is not None or not self.crowded:
+            if not self.crowded:
                 self._room.set()
 
     async def _write(self, key: Key) -> None:

@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from qfbatch.checkpoint.commitlog import ShardLog
 from qfbatch.checkpoint.logbook import Logbook, LogName
-from qfbatch.checkpoint.parts import decode_part, merge_tables
+from qfbatch.checkpoint.parts import PartSummary, decode_part, merge_tables, summarise
 from qfbatch.errors import StorageError
 from qfbatch.records import InputColumn
 from qfbatch.storage.objects import ObjectStore
@@ -42,6 +42,13 @@ class LogReader:
         """The latest record of every committed row of these shards, several at once; as `shard`."""
         with ThreadPoolExecutor(_READERS, "qfbatch-parts") as pool:
             return dict(zip(logs, pool.map(self.shard, logs, logs.values()), strict=True))
+
+    def totals(self) -> dict[LogName, PartSummary]:
+        """Totals of every shard of which anything is committed; reads rows only of those in progress."""
+        logs = {name: log for name, log in self._logbook.read().items() if log.begun}
+        tables = self.read({name: log for name, log in logs.items() if log.summary is None})
+        counted = {name: summarise(table) for name, table in tables.items()}
+        return {name: log.summary or counted[name] for name, log in logs.items()}
 
     def shard(
         self,

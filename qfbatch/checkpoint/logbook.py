@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import msgspec
@@ -15,6 +15,7 @@ from qfbatch.errors import Fenced, StorageError
 from qfbatch.storage.objects import ObjectStore
 
 FOLDER = "log/"
+INDEX = "log-index.json"
 _READERS = 16
 _NUMBER_DIGITS = 6
 _SHARD_DIGITS = 6
@@ -41,6 +42,11 @@ def entry_key(name: LogName, number: int) -> str:
     return f"{FOLDER}{name}/{number:0{_NUMBER_DIGITS}d}.json"
 
 
+class _Index(msgspec.Struct, frozen=True):
+    run_id: str
+    logs: dict[LogName, ShardLog]
+
+
 class Logbook:
     """All commit logs of a run.
 
@@ -52,6 +58,7 @@ class Logbook:
     def __init__(self, store: ObjectStore, run_id: str) -> None:
         self._store = store
         self._run_id = run_id
+        self._known: dict[LogName, ShardLog] | None = None
 
     def lengths(self) -> dict[LogName, int]:
         """How many entries each log has, from one listing."""
@@ -62,22 +69,40 @@ class Logbook:
                 found[name] = max(found[name], int(file.removesuffix(".json")))
         return dict(found)
 
-    def read(self, known: dict[LogName, ShardLog] | None = None) -> dict[LogName, ShardLog]:
-        """What every log comes to.
-
-        Args:
-            known: what logs came to when they were read before; only entries since are read.
+    def read(self) -> dict[LogName, ShardLog]:
+        """What every log comes to now; only entries not read before, here or for the index, are read.
 
         Raises:
             StorageError: a log can't be read, or is damaged.
         """
-        known = known or {}
+        if self._known is None:
+            self._known = self._indexed()
+        known = self._known
         lengths = self.lengths()
         with ThreadPoolExecutor(_READERS, "qfbatch-log") as pool:
             logs = pool.map(
                 lambda name: self._up_to(name, known.get(name, ShardLog()), lengths[name]), lengths
             )
-            return dict(zip(lengths, logs, strict=True))
+            self._known = dict(zip(lengths, logs, strict=True))
+        return dict(self._known)
+
+    def write_index(self) -> None:
+        """Keep what all logs come to in one object, so that the next start reads that and what is newer.
+
+        Entries never change, so whatever index is found, and however old, what it says is true.
+
+        Raises:
+            StorageError: it can't be written.
+        """
+        self._store.put(INDEX, msgspec.json.encode(_Index(self._run_id, self.read())))
+
+    def _indexed(self) -> dict[LogName, ShardLog]:
+        content = self._store.get(INDEX)
+        try:
+            index = _Index("", {}) if content is None else msgspec.json.decode(content, type=_Index)
+        except msgspec.MsgspecError:  # of another version: it only saves time
+            return {}
+        return index.logs if index.run_id == self._run_id else {}
 
     def read_on(self, name: LogName, log: ShardLog) -> ShardLog:
         """A log with all entries that have come since.
@@ -160,9 +185,4 @@ def _damaged(place: str, name: LogName, why: str) -> StorageError:
     )
 
 
-def begun_models(logs: Iterable[tuple[LogName, ShardLog]]) -> set[str]:
-    """Slugs of the models that have any committed row."""
-    return {shard_of_log(name)[0] for name, log in logs if log.begun}
-
-
-__all__ = ["FOLDER", "LogName", "Logbook", "begun_models", "entry_key", "log_name", "shard_of_log"]
+__all__ = ["FOLDER", "INDEX", "LogName", "Logbook", "entry_key", "log_name", "shard_of_log"]

@@ -1,106 +1,40 @@
-"""What a run is: the file that makes a folder a run directory of ours."""
+"""The manifest: the file that makes a folder a run directory of ours."""
 
 from __future__ import annotations
 
-from typing import Any
-
-import msgspec
-
-from qfbatch.checkpoint.files import replace_file, storage_errors
+from qfbatch.checkpoint.files import replace_file
 from qfbatch.checkpoint.layout import RunLayout
-from qfbatch.errors import RunDirectoryError, StorageError
-from qfbatch.records import Survey
-
-FORMAT_VERSION = 1
-
-
-class Session(msgspec.Struct, frozen=True):
-    """One process's stay in the run.
-
-    Attributes:
-        started_at: ISO 8601, UTC.
-        ended_at: likewise; None while it runs, and for ever if it was killed.
-        exit_code: what it exited with; None likewise.
-        note: one line of what it did or why it ended.
-        in_flight: calls that could be on their way at once; 0 in runs of qfbatch before 0.2.
-    """
-
-    started_at: str
-    ended_at: str | None = None
-    exit_code: int | None = None
-    note: str = ""
-    in_flight: int = 0
+from qfbatch.checkpoint.manifest_text import (
+    FORMAT_VERSION,
+    Manifest,
+    Session,
+    decode_manifest,
+    encode_manifest,
+)
+from qfbatch.checkpoint.place import RunPlace, StoredRun, read_content
+from qfbatch.checkpoint.stored_manifest import read_stored_manifest
 
 
-class Manifest(msgspec.Struct, frozen=True):
-    """A run's identity.
-
-    Attributes:
-        run_id: ties journals and parts to this run.
-        created_at: ISO 8601, UTC.
-        qfbatch_version, python, platform: what created it.
-        job: the job as in force, without secrets.
-        fingerprint: what decides the results, field by field; a resume compares it.
-        survey: the input as it was surveyed: files with digests, shards, columns.
-        sessions: oldest first.
-        format_version: of the run directory.
-    """
-
-    run_id: str
-    created_at: str
-    qfbatch_version: str
-    python: str
-    platform: str
-    job: dict[str, Any]
-    fingerprint: dict[str, Any]
-    survey: Survey
-    sessions: tuple[Session, ...] = ()
-    format_version: int = FORMAT_VERSION
-
-
-class _Version(msgspec.Struct):
-    format_version: int
-
-
-def read_manifest(layout: RunLayout) -> Manifest | None:
+def read_manifest(place: RunPlace) -> Manifest | None:
     """The run's manifest; None where there is none.
 
     Raises:
         RunDirectoryError: a newer qfbatch wrote it.
         StorageError: it can't be read, or it is damaged.
     """
-    path = layout.manifest
-    try:
-        with storage_errors(path, "read"):
-            content = path.read_bytes()
-    except StorageError as error:
-        if isinstance(error.__cause__, FileNotFoundError | NotADirectoryError):
-            return None
-        raise
-    try:
-        version = msgspec.json.decode(content, type=_Version).format_version
-        if version > FORMAT_VERSION:
-            raise RunDirectoryError(
-                f"{path}: written by a newer qfbatch (format {version}; this one knows {FORMAT_VERSION}).",
-                hint="Upgrade qfbatch, or give this job another output.path.",
-            )
-        return msgspec.json.decode(content, type=Manifest)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise StorageError(
-            f"{path}: damaged: {error}",
-            hint="Restore this file from a copy. Without it nothing tells what the answers in that folder "
-            "belong to; they stay readable in results/. `--fresh` starts again in a new run directory.",
-        ) from error
+    if isinstance(place, StoredRun):
+        return read_stored_manifest(place)
+    content = read_content(place, place.manifest.name)
+    return None if content is None else decode_manifest(content, str(place.manifest))
 
 
 def write_manifest(layout: RunLayout, manifest: Manifest) -> None:
-    """Replace the manifest, whole or not at all; for the holder of the lock.
+    """Replace the manifest of a folder with journals, whole or not at all; for the holder of the lock.
 
     Raises:
         StorageError: it could not be written; the old one stands.
     """
-    content = msgspec.json.format(msgspec.json.encode(manifest), indent=2)
-    replace_file(layout.manifest, content + b"\n", points="manifest")
+    replace_file(layout.manifest, encode_manifest(manifest), points="manifest")
 
 
 __all__ = ["FORMAT_VERSION", "Manifest", "Session", "read_manifest", "write_manifest"]

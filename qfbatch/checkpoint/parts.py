@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 from qfbatch.checkpoint.files import replace_file
 from qfbatch.checkpoint.fitting import fitting
 from qfbatch.errors import RunDirectoryError, StorageError
-from qfbatch.records import InputColumn, Record
+from qfbatch.records import Dropped, InputColumn, Record, Status
 from qfbatch.schema import SCHEMA_VERSION, results_schema, to_table
 from qfbatch.tally import added
 
@@ -197,6 +197,16 @@ def decode_part_footer(content: bytes, name: str) -> PartFooter:
         raise _unreadable(name, error) from error
 
 
+def dropped_by_failures(table: pa.Table) -> dict[str, Dropped]:
+    """What failed rows had to drop, by row_id, where it was anything."""
+    return {
+        # The cost is missing in parts of qfbatch before 0.2.
+        row["row_id"]: Dropped(row["discarded_tokens"], row.get("discarded_cost"), row["currency"])
+        for row in table.to_pylist()
+        if row["status"] == Status.FAILED and row["discarded_tokens"]
+    }
+
+
 def merge_tables(tables: Sequence[pa.Table], input_columns: Sequence[InputColumn] = ()) -> pa.Table:
     """The latest record of every row, in source order: of a row in several tables the last one's."""
     schema = results_schema(input_columns)
@@ -321,6 +331,7 @@ __all__ = [
     "PartSummary",
     "decode_part",
     "decode_part_footer",
+    "dropped_by_failures",
     "encode_part",
     "find_part_rows",
     "merge_rows",

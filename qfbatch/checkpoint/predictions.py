@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import msgspec
 
-from qfbatch.checkpoint.files import replace_file, storage_errors
-from qfbatch.checkpoint.layout import RunLayout
-from qfbatch.errors import StorageError
+from qfbatch.checkpoint.place import RunPlace, read_content, replace_content
 from qfbatch.plans import Prediction
 
+NAME = "plan.json"
 FORMAT_VERSION = 1
 
 
@@ -20,26 +19,22 @@ class _Document(msgspec.Struct, frozen=True):
     format_version: int = FORMAT_VERSION
 
 
-def read_predictions(layout: RunLayout, run_id: str) -> tuple[Prediction, ...]:
+def read_predictions(place: RunPlace, run_id: str) -> tuple[Prediction, ...]:
     """What the sessions of a run expected, oldest first.
 
     Sessions that found nothing left to do have none. A file that is missing, damaged, of another run or of a
     later format gives none either: a plan is good to know and nothing depends on it.
 
     Args:
-        layout: the run directory.
+        place: the run directory.
         run_id: the manifest's.
 
     Raises:
         StorageError: the file is there and can't be read.
     """
-    try:
-        with storage_errors(layout.plan, "read"):
-            content = layout.plan.read_bytes()
-    except StorageError as error:
-        if isinstance(error.__cause__, FileNotFoundError | NotADirectoryError):
-            return ()
-        raise
+    content = read_content(place, NAME)
+    if content is None:
+        return ()
     try:
         document = msgspec.json.decode(content, type=_Document)
     except (msgspec.MsgspecError, UnicodeDecodeError):
@@ -49,15 +44,15 @@ def read_predictions(layout: RunLayout, run_id: str) -> tuple[Prediction, ...]:
     return document.predictions
 
 
-def add_prediction(layout: RunLayout, run_id: str, prediction: Prediction) -> None:
+def add_prediction(place: RunPlace, run_id: str, prediction: Prediction) -> None:
     """Keep what a session expects, beside those before it; for the holder of the run's lock.
 
     Raises:
         StorageError: it could not be written.
     """
-    document = _Document(run_id, (*read_predictions(layout, run_id), prediction))
+    document = _Document(run_id, (*read_predictions(place, run_id), prediction))
     content = msgspec.json.format(msgspec.json.encode(document), indent=2)
-    replace_file(layout.plan, content + b"\n")
+    replace_content(place, NAME, content + b"\n")
 
 
 __all__ = ["add_prediction", "read_predictions"]

@@ -9,12 +9,17 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
+import pyarrow as pa
 from msgspec import Struct
 
 from qfbatch.checkpoint.directory import list_journals, list_parts
 from qfbatch.checkpoint.journal import latest, read_journal
-from qfbatch.checkpoint.layout import RunLayout, slug
+from qfbatch.checkpoint.layout import slug
+from qfbatch.checkpoint.log_reading import LogReader
+from qfbatch.checkpoint.logbook import shard_of_log
+from qfbatch.checkpoint.manifest import read_manifest
 from qfbatch.checkpoint.parts import find_part_rows
+from qfbatch.checkpoint.place import RunPlace, StoredRun
 from qfbatch.records import Status
 
 SAMPLE_FILES = 4  # of each kind
@@ -32,13 +37,16 @@ class Answered(Struct, frozen=True, gc=False):
     latency_s: float | None
 
 
-def sample_answers(layout: RunLayout, model: str) -> list[Answered]:
+def sample_answers(place: RunPlace, model: str) -> list[Answered]:
     """Some of a model's succeeded rows, spread over the run; takes no lock.
 
     Raises:
         StorageError: a file can't be read.
         RunDirectoryError: a newer qfbatch wrote it.
     """
+    if isinstance(place, StoredRun):
+        return _of_log(place, model)
+    layout = place
     parts = [path for (name, _), path in list_parts(layout).items() if name == slug(model)]
     journals = [path for (name, _), path in list_journals(layout).items() if name == slug(model)]
     found = [answer for path in _spread(parts, SAMPLE_FILES) for answer in _of_part(path)]
@@ -55,8 +63,26 @@ def _spread(items: Sequence[_Item], most: int) -> Sequence[_Item]:
 
 def _of_part(path: Path) -> Iterable[Answered]:
     table = find_part_rows(path, _COLUMNS)
-    if table is None:
-        return
+    if table is not None:
+        yield from _of_table(table)
+
+
+def _of_log(run: StoredRun, model: str) -> list[Answered]:
+    manifest = read_manifest(run)
+    if manifest is None:
+        return []
+    logbook = run.logbook(manifest.run_id)
+    begun = {
+        name: log
+        for name, log in logbook.read().items()
+        if log.begun and shard_of_log(name)[0] == slug(model)
+    }
+    chosen = {name: begun[name] for name in _spread(sorted(begun), SAMPLE_FILES)}
+    tables = LogReader(run.store, logbook, ()).read(chosen)
+    return list(_spread([answer for table in tables.values() for answer in _of_table(table)], SAMPLE_ROWS))
+
+
+def _of_table(table: pa.Table) -> Iterable[Answered]:
     columns = (table[name].to_pylist() for name in _COLUMNS)
     for prompt, status, prompt_tokens, completion_tokens, latency_s in zip(*columns, strict=True):
         if status == Status.SUCCEEDED:

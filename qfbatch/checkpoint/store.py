@@ -19,6 +19,7 @@ from qfbatch.checkpoint.journal import JournalHeader, JournalWriter, read_journa
 from qfbatch.checkpoint.layout import RunLayout, slug
 from qfbatch.checkpoint.parts import (
     PartSummary,
+    dropped_by_failures,
     find_part_rows,
     merge_rows,
     read_part_footer,
@@ -128,19 +129,10 @@ class Checkpoint:
         return done
 
     def dropped(self, model: str, shard: int) -> dict[str, Dropped]:
-        """What a shard's failed rows had to drop, by row_id, where it was anything; reads its files.
-
-        Raises:
-            StorageError: they can't be read.
-        """
-        found: dict[str, Dropped] = {}
+        """See `OpenShards.dropped`."""
         names = ["row_id", "status", "discarded_tokens", "discarded_cost", "currency"]
         table = find_part_rows(self._layout.part(model, shard), names)
-        if table is not None:
-            for row in table.to_pylist():
-                if row["status"] == Status.FAILED and row["discarded_tokens"]:
-                    cost = row.get("discarded_cost")  # missing in parts of qfbatch before 0.2
-                    found[row["row_id"]] = Dropped(row["discarded_tokens"], cost, row["currency"])
+        found = {} if table is None else dropped_by_failures(table)
         if (model, shard) in self._journalled:
             for record in self._journal_records(model, shard):
                 found.pop(record.row_id, None)

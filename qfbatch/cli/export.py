@@ -15,6 +15,7 @@ import polars as pl
 
 from qfbatch.checkpoint.files import replace_file
 from qfbatch.checkpoint.layout import RunLayout
+from qfbatch.checkpoint.place import RunPlace
 from qfbatch.checkpoint.results import scan_results
 from qfbatch.cli.target import Run, open_run
 from qfbatch.errors import StorageError, UsageError
@@ -137,7 +138,7 @@ def _format_of(file: str) -> str:
     return form
 
 
-def _target(file: Path, layout: RunLayout, *, force: bool) -> Path:
+def _target(file: Path, place: RunPlace, *, force: bool) -> Path:
     """The file to write, symlinks followed.
 
     Raises:
@@ -146,6 +147,7 @@ def _target(file: Path, layout: RunLayout, *, force: bool) -> Path:
     path = file.resolve()
     if not path.parent.is_dir():
         raise UsageError(f"{file}: there is no folder {path.parent}", hint="Create it, or name another file.")
+    layout = place if isinstance(place, RunLayout) else RunLayout(Path(str(place)))
     for own in (layout.results.resolve(), layout.journals.resolve()):
         if own in path.parents:
             raise UsageError(

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import click
 
-from qfbatch.checkpoint.files import replace_file
+from qfbatch.checkpoint.layout import RunLayout
+from qfbatch.checkpoint.place import replace_content
 from qfbatch.cli.output import emit, wants_color
 from qfbatch.cli.page import Page
 from qfbatch.cli.target import Run, open_run
@@ -19,6 +20,7 @@ from qfbatch.render import csv_text, json_text, markdown, table
 from qfbatch.render.section import Section
 from qfbatch.reporting import report_on
 
+REPORT = "report.json"
 FORMATS = ("table", "json", "csv", "markdown")
 GATE_FAILED = 1
 
@@ -140,10 +142,10 @@ def _section(run: Run, by: Sequence[str]) -> Section:
 
 def _keep(run: Run, part: Section) -> None:
     """The run's last report, beside its results; a run that may only be read is reported all the same."""
-    if not os.access(run.layout.path, os.W_OK):
+    if isinstance(run.layout, RunLayout) and not os.access(run.layout.path, os.W_OK):
         return
     try:
-        replace_file(run.layout.report, json_text.render([part]).encode())
+        replace_content(run.layout, REPORT, json_text.render([part]).encode())
     except StorageError as error:
         click.echo(f"note: the report was not kept: {error.message}", err=True)
 

@@ -6,11 +6,13 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from qfbatch.checkpoint.layout import RunLayout
 from qfbatch.checkpoint.manifest import Manifest, read_manifest
+from qfbatch.checkpoint.place import RunPlace, run_place
 from qfbatch.errors import UsageError
 from qfbatch.job.environment import environment
 from qfbatch.job.load import load_job
+from qfbatch.storage.access import StorageAccess
+from qfbatch.storage.address import Address, is_stored, parse_address
 
 JOB_SUFFIXES = frozenset({".yaml", ".yml"})
 
@@ -26,7 +28,7 @@ class Run:
     """
 
     directory: str
-    layout: RunLayout
+    layout: RunPlace
     manifest: Manifest
 
     @property
@@ -55,10 +57,17 @@ def open_run(target: str) -> Run:
         UsageError: it is neither, or there is no run yet; `JobFileError` where the job file is wrong.
         RunDirectoryError: the run's manifest cannot be read.
     """
+    environ = environment(Path.cwd(), os.environ)
+    access = StorageAccess(environ)
+    if is_stored(target):
+        run = _run_in(parse_address(target), access)
+        if run is None:
+            raise UsageError(f"{target}: no run there (it has no manifest.json)", hint=_NEXT_STEP)
+        return run
     path = Path(target)
     if path.suffix.lower() in JOB_SUFFIXES and not path.is_dir():
-        directory = load_job(path, environ=environment(Path.cwd(), os.environ)).output_path
-        run = _run_in(directory)
+        directory = load_job(path, environ=environ).output_path
+        run = _run_in(directory, access)
         if run is None:
             raise UsageError(
                 f"{target}: this job has not been run yet: {directory} holds no run",
@@ -69,7 +78,7 @@ def open_run(target: str) -> Run:
         raise UsageError(f"{target}: there is no such run directory or job file", hint=_NEXT_STEP)
     if not path.is_dir():
         raise UsageError(f"{target}: neither a run directory nor a job file (.yaml, .yml)", hint=_NEXT_STEP)
-    run = _run_in(path)
+    run = _run_in(path, access)
     if run is None:
         raise UsageError(f"{target}: no run in this directory (it has no manifest.json)", hint=_NEXT_STEP)
     return run
@@ -78,7 +87,7 @@ def open_run(target: str) -> Run:
 _NEXT_STEP = "Name a run directory (runs/<name>) or the job file of a run; `qfbatch run JOB.yaml` starts one."
 
 
-def _run_in(directory: Path) -> Run | None:
-    layout = RunLayout(directory)
-    manifest = read_manifest(layout)
-    return None if manifest is None else Run(str(directory), layout, manifest)
+def _run_in(directory: Path | Address, access: StorageAccess) -> Run | None:
+    place = run_place(directory, access)
+    manifest = read_manifest(place)
+    return None if manifest is None else Run(str(directory), place, manifest)

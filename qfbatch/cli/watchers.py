@@ -22,6 +22,9 @@ from qfbatch.progress.events import Observer, to_all
 from qfbatch.progress.log import LogLines
 from qfbatch.progress.statusfile import StatusFile
 from qfbatch.progress.survey import SurveyProgress
+from qfbatch.progress.uploading import Uploads
+from qfbatch.storage.address import Address
+from qfbatch.storage.opening import open_store
 
 _ASKS_FOR_TELEMETRY = (
     "OTEL_TRACES_EXPORTER",
@@ -81,8 +84,12 @@ def watching(job: Job, options: WatchOptions) -> Iterator[Observer]:
 
 
 def _files_and_display(job: Job, options: WatchOptions) -> list[Observer]:
-    layout = RunLayout(job.output_path)
-    observers: list[Observer] = [EventFile(layout.events, time.time), StatusFile(layout.status, time.time)]
+    observers: list[Observer]
+    if isinstance(job.output_path, Address):
+        observers = [Uploads(open_store(job.output_path, job.access), time.time)]
+    else:
+        layout = RunLayout(job.output_path)
+        observers = [EventFile(layout.events, time.time), StatusFile(layout.status, time.time)]
     if sys.stderr.isatty() and not (options.quiet or options.no_progress or options.as_json):
         return [*observers, SurveyProgress(), ProgressBar()]
     return [*observers, LogLines(time.time, as_json=options.as_json, progress=not options.quiet)]

@@ -58,9 +58,9 @@ _TEXTS: dict[str, Any] = {"type": "array", "items": {"type": "string", "minLengt
 Text = Annotated[str, Field(min_length=1), AfterValidator(values.printable)]
 Template = Annotated[str, Field(min_length=1), AfterValidator(values.template)]
 System = Annotated[str, Field(min_length=1), AfterValidator(values.system)]
-LocalPath = Annotated[Text, AfterValidator(values.local_path)]
+PathText = Annotated[Text, AfterValidator(values.path)]
 Paths = Annotated[
-    list[LocalPath],
+    list[PathText],
     Field(min_length=1),
     BeforeValidator(values.listed),
     WithJsonSchema({"anyOf": [{"type": "string", "minLength": 1}, {**_TEXTS, "minItems": 1}]}),
@@ -232,7 +232,9 @@ class BudgetSection(_Section):
 class OutputSection(_Section):
     """Where results go."""
 
-    path: LocalPath | None = Field(default=None, description="the run directory; runs/<name> by default")
+    path: PathText | None = Field(
+        default=None, description="the run directory, local or s3://bucket/prefix; runs/<name> by default"
+    )
 
 
 class JobDocument(_Section):

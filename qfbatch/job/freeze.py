@@ -21,12 +21,20 @@ from qfbatch.limits.quota import Quota
 from qfbatch.pricing import Price
 from qfbatch.retry import RetryPolicy
 from qfbatch.service.parameters import body_fields
+from qfbatch.storage.access import StorageAccess
+from qfbatch.storage.address import parse_path
 
 RUNS = Path("runs")
 
 
 def freeze(
-    document: JobDocument, *, source: Path, base_url: str, environment: Sequence[str], warnings: Sequence[str]
+    document: JobDocument,
+    *,
+    source: Path,
+    base_url: str,
+    environment: Sequence[str],
+    warnings: Sequence[str],
+    access: StorageAccess,
 ) -> Job:
     """The job's settings.
 
@@ -36,6 +44,7 @@ def freeze(
         base_url: from the file, the environment, or the default.
         environment: names of the variables that were read.
         warnings: what is allowed but probably not meant.
+        access: to object storage.
     """
     limits = document.limits or LimitsSection()
     service = document.service or ServiceSection()
@@ -44,7 +53,7 @@ def freeze(
     return Job(
         name=document.name,
         source=source,
-        input=_input(document.input),
+        input=_input(document.input, access),
         service=ServiceSettings(
             api=service.api, base_url=base_url, auth=service.auth, key_env=service.key_env
         ),
@@ -52,13 +61,14 @@ def freeze(
         retry=_retry(document.retry or RetrySection()),
         limits=_quota(limits),
         budget=Budget(max_cost=budget.max_cost, max_total_tokens=budget.max_total_tokens),
-        output_path=RUNS / document.name if output is None else Path(output),
+        output_path=RUNS / document.name if output is None else parse_path(output),
         environment=tuple(sorted(environment)),
         warnings=tuple(warnings),
+        access=access,
     )
 
 
-def _input(section: InputSection) -> InputSettings:
+def _input(section: InputSection, access: StorageAccess) -> InputSettings:
     return InputSettings(
         paths=tuple(section.path),
         id=section.id,
@@ -68,6 +78,7 @@ def _input(section: InputSection) -> InputSettings:
         system=section.system,
         columns=None if section.columns is None else tuple(section.columns),
         shard_rows=section.shard_rows,
+        access=access,
     )
 
 

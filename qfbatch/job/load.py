@@ -25,6 +25,7 @@ from qfbatch.job.tree import Loc, Place, Scalar, Section, find, to_data, walk
 from qfbatch.job.yaml_lines import parse
 from qfbatch.service.dialects import DIALECTS
 from qfbatch.service.parameters import TextListRule, TextRule
+from qfbatch.storage.access import StorageAccess
 
 MAX_BYTES = 1_000_000
 _START = "Start from a commented job file: qfbatch init"
@@ -60,7 +61,14 @@ def load_job(path: Path, *, environ: Mapping[str, str], overrides: Sequence[str]
         raise JobFileError(str(path), findings.lines(), hint=_hint(findings))
     data = to_data(root)
     warnings = [*both_sampling_limits(data), *unpriced_models(data)]
-    return freeze(document, source=path, base_url=base_url, environment=tuple(names), warnings=warnings)
+    return freeze(
+        document,
+        source=path,
+        base_url=base_url,
+        environment=tuple(names),
+        warnings=warnings,
+        access=StorageAccess(environ),
+    )
 
 
 def _read_tree(path: Path) -> tuple[Section, list[Problem]]:

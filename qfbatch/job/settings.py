@@ -14,6 +14,8 @@ from qfbatch.limits.quota import Quota
 from qfbatch.pricing import Price
 from qfbatch.retry import RetryPolicy
 from qfbatch.service.qianfan import QIANFAN_V1_ACCESS
+from qfbatch.storage.access import StorageAccess
+from qfbatch.storage.address import Address
 
 LOCAL = "local"  # `service.base_url` that starts the embedded server for the run
 
@@ -31,6 +33,7 @@ class InputSettings:
         system: template of a system message before the prompt; None for none.
         columns: columns carried into the results; None carries all.
         shard_rows: rows a shard.
+        access: to object storage.
     """
 
     paths: tuple[str, ...]
@@ -41,6 +44,7 @@ class InputSettings:
     system: str | None = None
     columns: tuple[str, ...] | None = None
     shard_rows: int = 1000
+    access: StorageAccess = StorageAccess()  # noqa: RUF009 - it holds nothing, and cannot be changed
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +107,8 @@ class Job:
         name: names the run directory unless `output.path` does.
         source: the job file it came from.
         input, service, models, retry, limits, budget: its sections.
-        output_path: the run directory.
+        output_path: the run directory: a folder, or a place in object storage.
+        access: to object storage.
         environment: names of environment variables the file read, for the manifest (never their values).
         warnings: what is allowed but probably not meant, one sentence each.
     """
@@ -116,6 +121,7 @@ class Job:
     retry: RetryPolicy
     limits: Quota
     budget: Budget
-    output_path: Path
+    output_path: Path | Address
     environment: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    access: StorageAccess = StorageAccess()  # noqa: RUF009 - as above

@@ -11,9 +11,11 @@ from difflib import get_close_matches
 from typing import Any
 from urllib.parse import urlsplit
 
+from qfbatch.errors import UsageError
 from qfbatch.job.settings import LOCAL
 from qfbatch.service.dialects import DIALECTS, dialect_named
 from qfbatch.service.parameters import shown
+from qfbatch.storage.address import SCHEME, parse_address
 from qfbatch.template import Template, TemplateError
 
 AUTHS = ("auto", "iam", "oauth", "token", "bearer", "none")
@@ -51,10 +53,13 @@ def listed(value: Any) -> Any:
     return [value] if isinstance(value, str) else value
 
 
-def local_path(text: str) -> str:
-    """A path on this machine."""
-    if text.lower().startswith("s3://"):
-        raise ValueError("s3:// is not supported yet; use a local path")
+def path(text: str) -> str:
+    """A path on this machine, or in object storage."""
+    if text.lower().startswith(SCHEME):
+        try:
+            parse_address(text)
+        except UsageError as error:
+            raise ValueError("not an address in object storage; write s3://bucket/prefix") from error
     return text
 
 

@@ -140,11 +140,11 @@ class StatusFile:
             self._temporary.replace(self._path)
 
 
-def read_status_file(path: Path) -> LiveStatus | None:
+def decode_status(content: bytes | None) -> LiveStatus | None:
     """What a process last wrote; None where there is nothing, or nothing this qfbatch can read."""
     try:
-        return msgspec.json.decode(path.read_bytes(), type=LiveStatus)
-    except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
+        return None if content is None else msgspec.json.decode(content, type=LiveStatus)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
         return None
 
 
@@ -152,4 +152,4 @@ def _iso(now: float) -> str:
     return datetime.fromtimestamp(now, UTC).isoformat(timespec="seconds")
 
 
-__all__ = ["Happened", "LiveStatus", "StatusFile", "read_status_file"]
+__all__ = ["Happened", "LiveStatus", "StatusFile", "decode_status"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import NamedTuple
 
 from qfbatch.errors import UsageError
@@ -42,4 +43,13 @@ def parse_address(path: str) -> Address:
     return Address(bucket, key)
 
 
-__all__ = ["SCHEME", "Address", "is_stored", "parse_address"]
+def parse_path(path: str) -> Path | Address:
+    """A path on this machine, or an address in object storage.
+
+    Raises:
+        UsageError: as `parse_address`.
+    """
+    return parse_address(path) if is_stored(path) else Path(path)
+
+
+__all__ = ["SCHEME", "Address", "is_stored", "parse_address", "parse_path"]

@@ -34,6 +34,10 @@ class FolderStore:
         """See `ObjectStore.place`."""
         return str(self._folder)
 
+    def scan_source(self, key: str) -> tuple[str, dict[str, str]] | None:
+        """See `ObjectStore.scan_source`."""
+        return str(self._path(key)), {}
+
     def put_if_absent(self, key: str, content: bytes) -> bool:
         """See `ObjectStore.put_if_absent`."""
         path = self._path(key)

@@ -38,6 +38,9 @@ class ObjectStore(Protocol):
     def place(self) -> str:
         """Where all keys are, as a user would write it."""
 
+    def scan_source(self, key: str) -> tuple[str, dict[str, str]] | None:
+        """Address and options by which polars reads an object itself; None where it cannot."""
+
     def put_if_absent(self, key: str, content: bytes) -> bool:
         """Create an object; whoever comes second gets False and changes nothing.
 

@@ -5,8 +5,10 @@ Some S3-compatible stores ignore `If-None-Match: *` and let the second writer wi
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+
 from qfbatch.errors import StorageError
-from qfbatch.storage.objects import ObjectStore
+from qfbatch.storage.objects import ObjectInfo, ObjectStore
 
 FOLDER = "probe/"
 
@@ -35,4 +37,57 @@ def has_preconditions(store: ObjectStore, name: str) -> bool:
         store.delete([key])
 
 
-__all__ = ["has_preconditions"]
+class AloneStore:
+    """A store without preconditions, for one process at a time: it looks before it creates.
+
+    Safety rests on that process being the only one: between looking and creating nobody else may create.
+
+    Args:
+        store: the store.
+    """
+
+    def __init__(self, store: ObjectStore) -> None:
+        self._store = store
+
+    @property
+    def place(self) -> str:
+        """See `ObjectStore.place`."""
+        return self._store.place
+
+    def scan_source(self, key: str) -> tuple[str, dict[str, str]] | None:
+        """See `ObjectStore.scan_source`."""
+        return self._store.scan_source(key)
+
+    def put_if_absent(self, key: str, content: bytes) -> bool:
+        """See `ObjectStore.put_if_absent`."""
+        if self._store.stat(key) is not None:
+            return False
+        self._store.put(key, content)
+        return True
+
+    def put(self, key: str, content: bytes) -> None:
+        """See `ObjectStore.put`."""
+        self._store.put(key, content)
+
+    def get(self, key: str) -> bytes | None:
+        """See `ObjectStore.get`."""
+        return self._store.get(key)
+
+    def get_range(self, key: str, start: int, length: int) -> bytes | None:
+        """See `ObjectStore.get_range`."""
+        return self._store.get_range(key, start, length)
+
+    def stat(self, key: str) -> ObjectInfo | None:
+        """See `ObjectStore.stat`."""
+        return self._store.stat(key)
+
+    def list(self, prefix: str = "", *, after: str = "") -> Iterator[ObjectInfo]:
+        """See `ObjectStore.list`."""
+        return self._store.list(prefix, after=after)
+
+    def delete(self, keys: Iterable[str]) -> None:
+        """See `ObjectStore.delete`."""
+        self._store.delete(keys)
+
+
+__all__ = ["AloneStore", "has_preconditions"]

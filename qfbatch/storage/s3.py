@@ -72,6 +72,7 @@ class S3Store:
         endpoint = access.get("AWS_ENDPOINT_URL_S3") or access.get("AWS_ENDPOINT_URL")
         if not (access.get("AWS_REGION") or access.get("AWS_DEFAULT_REGION")):
             config["aws_region"] = "us-east-1"  # what stores of one's own expect, and AWS's own default
+        self._scan_options = {**config, "aws_allow_http": str(endpoint.startswith("http://")).lower()}
         try:
             self._client = Client(
                 address.bucket,
@@ -90,6 +91,10 @@ class S3Store:
     def place(self) -> str:
         """See `ObjectStore.place`."""
         return str(self._address)
+
+    def scan_source(self, key: str) -> tuple[str, dict[str, str]] | None:
+        """See `ObjectStore.scan_source`."""
+        return f"{self._address}/{key}", dict(self._scan_options)
 
     def put_if_absent(self, key: str, content: bytes) -> bool:
         """See `ObjectStore.put_if_absent`."""

@@ -35,6 +35,7 @@ def mark_done(path: Path, open_shards: int) -> None:
     with open_session(job, RunOptions(), now=time.time) as session:
         shards = session.manifest.survey.shards
         model = job.models[0].name
+        assert isinstance(session.layout, RunLayout)
         for shard in shards[: len(shards) - open_shards]:
             first = shard.number * SHARD_ROWS
             records = [_record(first + n, model, shard, n) for n in range(shard.rows)]

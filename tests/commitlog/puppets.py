@@ -51,6 +51,10 @@ class GatedStore:
         """See `ObjectStore.place`."""
         return self._store.place
 
+    def scan_source(self, key: str) -> tuple[str, dict[str, str]] | None:
+        """See `ObjectStore.scan_source`."""
+        return None
+
     def put_if_absent(self, key: str, content: bytes) -> bool:
         """Done, but if the reply is lost the store's client tries again, and meets its own object."""
         self._gate()

@@ -64,7 +64,10 @@ IN_CAPITALS = "an environment variable in capitals, such as MY_KEY, not a key"
         ),
         # Values
         ("output: {path: ''}", "output.path: must not be empty"),
-        ("output: {path: s3://b/x}", "output.path: s3:// is not supported yet; use a local path"),
+        (
+            "output: {path: s3:///x}",
+            "output.path: not an address in object storage; write s3://bucket/prefix",
+        ),
         ("output: {path: ' x'}", "output.path: must not start or end with a blank"),
         ('output: {path: "a\\0"}', "output.path: must not hold line breaks or control characters"),
         (
@@ -206,8 +209,11 @@ def test_a_wrong_model_is_one_problem(tmp_path: Path, model: str, problem: str) 
         ("prompt: p", ".path: is required"),
         ("path: [], prompt: p", ".path: must not be empty"),
         ("path: 5, prompt: p", ".path: must be text or a list of texts, not 5"),
-        ("path: s3://b/k, prompt: p", ".path: s3:// is not supported yet; use a local path"),
-        ("path: [r, S3://b/k], prompt: p", ".path[1]: s3:// is not supported yet; use a local path"),
+        ("path: s3:///k, prompt: p", ".path: not an address in object storage; write s3://bucket/prefix"),
+        (
+            "path: [r, S3://b/k], prompt: p",
+            ".path[1]: not an address in object storage; write s3://bucket/prefix",
+        ),
         (
             "path: r, prompt: p, template: '{q}'",
             ".template: give either input.prompt or input.template, not both",

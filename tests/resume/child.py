@@ -12,7 +12,7 @@ from qfbatch.resuming import follow_input
 from resume.runs import make_job
 
 job = make_job(Path(sys.argv[1]))
-layout = RunLayout(job.output_path)
+layout = RunLayout(Path(str(job.output_path)))
 Succession(layout).finish()
 manifest = read_manifest(layout)
 assert manifest is not None

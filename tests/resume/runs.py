@@ -69,7 +69,7 @@ def begin_run(job: Job, answered: Collection[tuple[str, int]]) -> tuple[RunLayou
 
     Every other shard is closed into its part, the others stand as journals.
     """
-    layout = RunLayout(job.output_path)
+    layout = RunLayout(Path(str(job.output_path)))
     make_folder(layout.path)
     found = survey_with_keys(job, layout.keys)
     manifest = Manifest("r1", "2026-01-01T00:00:00+00:00", "0", "3", "x", {}, fingerprint(job), found)

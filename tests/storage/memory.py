@@ -32,6 +32,10 @@ class MemoryStore:
         """See `ObjectStore.place`."""
         return "memory"
 
+    def scan_source(self, key: str) -> tuple[str, dict[str, str]] | None:
+        """See `ObjectStore.scan_source`."""
+        return None
+
     def put_if_absent(self, key: str, content: bytes) -> bool:
         """See `ObjectStore.put_if_absent`."""
         self._count("put", key)
