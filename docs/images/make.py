@@ -33,7 +33,7 @@ from rich.text import Text
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
-COLUMNS, LINES = 100, 60
+COLUMNS, LINES = 100, 120  # more lines than the run writes
 MIDDLE = 60  # of 120 rows: the moment of the first half of the picture
 COMMAND = ("run", "jobs/eval.yaml")
 END_LINES = 17  # of the summary: the rest is as long again

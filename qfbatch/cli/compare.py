@@ -5,11 +5,13 @@ from __future__ import annotations
 import shutil
 from collections.abc import Sequence
 from difflib import get_close_matches
+from pathlib import Path
 
 import click
 
 from qfbatch.checkpoint.results import scan_results
 from qfbatch.cli.output import emit, wants_color
+from qfbatch.cli.page import Page
 from qfbatch.cli.report import FORMATS
 from qfbatch.cli.target import Run, open_run
 from qfbatch.compared import Comparison, Matching
@@ -45,8 +47,21 @@ TWO = 2
     help="How many rows to show of each kind: broken, mended, other answer.",
 )
 @click.option("--format", "form", type=click.Choice(FORMATS), default="table", show_default=True)
+@click.option(
+    "--html",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Also write a page with charts and examples.",
+)
 def command(
-    left: str, right: str | None, models: tuple[str, ...], match: str | None, *, examples: int, form: str
+    left: str,
+    right: str | None,
+    models: tuple[str, ...],
+    match: str | None,
+    *,
+    examples: int,
+    form: str,
+    html: Path | None,
 ) -> None:
     """What changed from one run to another, or between two models of one run.
 
@@ -56,6 +71,7 @@ def command(
 
     All figures are of the rows that both sides have. Answers differ when they are not the same to the letter.
     """
+    page = None if html is None else Page.at(html)
     runs = [open_run(target) for target in (left, right or left)]
     sides = [scan_results(run.layout) for run in runs]
     comparisons = [
@@ -68,6 +84,8 @@ def command(
         for one, other in pairs(runs[0], None if right is None else runs[1], models)
     ]
     emit(_rendered(comparisons, form))
+    if page is not None:
+        page.write_comparisons(comparisons)
 
 
 def pairs(left: Run, right: Run | None, models: Sequence[str]) -> list[tuple[str, str]]:

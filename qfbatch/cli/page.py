@@ -1,4 +1,4 @@
-"""The report's page as a file: where it may stand, and what is needed to make it."""
+"""A report's or comparison's page as a file: where it may stand, and what is needed to make it."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import click
 from qfbatch.checkpoint.files import replace_file, storage_errors
 from qfbatch.checkpoint.results import scan_results
 from qfbatch.cli.target import Run
+from qfbatch.compared import Comparison
 from qfbatch.errors import StorageError, UsageError
 from qfbatch.render.section import Section
 from qfbatch.sampling import sample
@@ -77,7 +78,18 @@ class Page:
             else None
             for run, section in zip(runs, sections, strict=True)
         ]
-        content = self.renderer.render(sections, samples).encode()
+        self._put(self.renderer.render(sections, samples))
+
+    def write_comparisons(self, comparisons: Sequence[Comparison]) -> None:
+        """Likewise for comparisons.
+
+        Raises:
+            StorageError: the page cannot be written.
+        """
+        self._put(self.renderer.render_comparisons(comparisons))
+
+    def _put(self, text: str) -> None:
+        content = text.encode()
         try:
             replace_file(self.path, content)
         except StorageError as error:

@@ -25,12 +25,12 @@ _KINDS = {
 
 def as_table(comparisons: Sequence[Comparison], *, width: int = 80, color: bool = False) -> str:
     """For a terminal of this width."""
-    return table.render_chapters([_chapter(c) for c in comparisons], width=width, color=color)
+    return table.render_chapters([_whole(c) for c in comparisons], width=width, color=color)
 
 
 def as_markdown(comparisons: Sequence[Comparison]) -> str:
     """For pages and pull requests."""
-    return markdown.render_chapters([_chapter(c) for c in comparisons])
+    return markdown.render_chapters([_whole(c) for c in comparisons])
 
 
 def as_json(comparisons: Sequence[Comparison]) -> str:
@@ -72,19 +72,28 @@ def as_csv(comparisons: Sequence[Comparison]) -> str:
     return buffer.getvalue()
 
 
-def _chapter(comparison: Comparison) -> Chapter:
+def chapter(comparison: Comparison) -> Chapter:
+    """The comparison's heading and its tables of figures, without examples."""
     left, right = (numbers.one_line(name) for name in side_names(comparison))
     blocks = [_rows(comparison, left, right), _figures(comparison, left, right)]
     failures = failure_changes(comparison)
     if failures:
         blocks.append(_failures(failures, left, right))
+    rows = comparison.rows
+    covered = not (rows.left_only or rows.right_only)
+    return Chapter(f"{left} → {right}", _state(comparison), covered, tuple(blocks))
+
+
+def _whole(comparison: Comparison) -> Chapter:
+    """The chapter with the examples as tables, for where there is nothing better to show them in."""
+    left, right = (numbers.one_line(name) for name in side_names(comparison))
+    blocks = []
     for kind, heading in _KINDS.items():
         examples = [example for example in comparison.examples if example.kind is kind]
         if examples:
             blocks.append(_examples(heading, examples, _count(comparison, kind), left, right))
-    rows = comparison.rows
-    covered = not (rows.left_only or rows.right_only)
-    return Chapter(f"{left} → {right}", _state(comparison), covered, tuple(blocks))
+    figures = chapter(comparison)
+    return figures._replace(blocks=(*figures.blocks, *blocks))
 
 
 def _state(comparison: Comparison) -> str:
@@ -119,14 +128,15 @@ def _figures(comparison: Comparison, left: str, right: str) -> Block:
         title="What changed",
         columns=(Column(""), *columns),
         rows=tuple(
-            (change.label, change.left_text, change.right_text, _change(change))
+            (change.label, change.left_text, change.right_text, change_text(change))
             for change in changes(comparison)
             if change.left or change.right
         ),
     )
 
 
-def _change(change: Change) -> str:
+def change_text(change: Change) -> str:
+    """How much more or less the right has."""
     if change.difference is None:
         return numbers.MISSING
     if change.difference == 0:

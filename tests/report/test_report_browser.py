@@ -109,6 +109,32 @@ def test_nothing_is_asked_for_and_nothing_complains(browser: Browser, page_file:
     assert title == "eval - qfbatch report"
 
 
+def test_a_comparison_is_quiet_and_drawn(browser: Browser, run: Path, tmp_path: Path) -> None:
+    """The page of two models compared makes no request, shows its charts, and filters its examples."""
+    file, heard = tmp_path / "page.html", list[str]()
+    CliRunner().invoke(main, ["compare", str(run), "--html", str(file)], catch_exceptions=False)
+    context = browser.new_context(viewport={"width": 360, "height": 740})
+    context.on("request", lambda request: heard.append(request.url))
+    context.on("console", lambda message: heard.append(message.text))
+    page = context.new_page()
+    page.goto(file.as_uri())
+    page.get_by_role("radio", name=re.compile("^differs")).check()
+    shown = page.locator(".question:visible").count()
+    marks = page.evaluate(
+        """marks => [...document.querySelectorAll(".chart")].map(chart => [
+          +chart.dataset.marks,
+          [...chart.querySelectorAll(marks)].filter(mark => mark.getBoundingClientRect().width).length])""",
+        MARKS,
+    )
+    width = page.evaluate("document.documentElement.scrollWidth")
+    context.close()
+    assert heard == [file.as_uri()]
+    assert shown == 10
+    assert [stated for stated, _ in marks] == [seen for _, seen in marks]
+    assert len(marks) == 2
+    assert width == 360
+
+
 def test_every_chart_is_drawn(opened: Opened, rows: pl.DataFrame) -> None:
     """Each chart has its size and a visible mark for every figure that is not nothing."""
     drawn = opened().evaluate(

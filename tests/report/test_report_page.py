@@ -110,6 +110,31 @@ def test_a_missing_folder_is_named(run: Path, tmp_path: Path) -> None:
     assert f"there is no folder {tmp_path / 'none'}" in done.stderr
 
 
+def test_a_comparison_has_a_page(run: Path, tmp_path: Path) -> None:
+    """Both sides' figures, what changed between them, and rows that fared otherwise, all as text."""
+    changed = [
+        succeeded(0, result="<b>another</b>"),
+        failed(2, error_message="</script>"),
+        *ROWS[6:8],
+    ]
+    other = write_run(tmp_path / "other", changed, rows=6, models=MODELS)
+    page = tmp_path / "page.html"
+    done = CliRunner().invoke(
+        main,
+        ["compare", str(run), str(other), "--model", "yi-34b", "--html", str(page)],
+        catch_exceptions=False,
+    )
+    assert done.exit_code == 0
+    assert f"page: {page}" in done.stderr
+    text = page.read_text(encoding="utf-8")
+    assert re.findall(r"<h1[^>]*><bdi>(.*?)</bdi>", text) == [f"{run} → {other}"]
+    assert re.findall(r'name="mark" value="(\w+)"', text) == ["broken", "differs"]
+    assert re.findall(r'data-marks="([a-z]+)"', text) == ["broken", "differs"]
+    assert "&lt;b&gt;another&lt;/b&gt;" in text
+    assert re.findall(r'data-chart="(\w+)"', text) == ["changes", "failures"]
+    assert text.count("</script>") == 1
+
+
 @pytest.mark.parametrize("package", ["jinja2", "vl_convert"])
 def test_a_missing_package_is_named(
     run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, package: str

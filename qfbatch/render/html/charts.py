@@ -120,7 +120,7 @@ def _cost_pieces(figures: Figures, currency: str) -> tuple[Piece, ...]:
 
 
 def _plan(section: Section) -> Chart | None:
-    """Planned and actual, each figure on a scale of its own: what was planned is as long in all of them."""
+    """Planned and actual, each figure on a scale of its own."""
     outcome = section.outcome
     if outcome is None:
         return None
@@ -132,16 +132,14 @@ def _plan(section: Section) -> Chart | None:
     bars: list[Bar] = []
     for name, deviation, text in compared[:MOST_BARS]:
         if deviation.planned and deviation.actual is not None and deviation.relative is not None:
-            planned, actual = text(deviation.planned), text(deviation.actual)
+            shown, planned = numbers.one_line(name), text(deviation.planned)
             off = numbers.signed_share(deviation.relative) if deviation.relative else "as planned"
-            shown = numbers.one_line(name)
+            actual = f"{text(deviation.actual)} ({off})"
+            ratio = deviation.actual / deviation.planned
+            longer = max(ratio, 1.0)
             bars += [
-                Bar(f"{shown}: planned", (Piece("planned", "neutral", 1.0, planned),), planned),
-                Bar(
-                    f"{shown}: actual",
-                    (Piece("actual", "model-1", 1 + deviation.relative, f"{actual} ({off})"),),
-                    f"{actual} ({off})",
-                ),
+                Bar(f"{shown}: planned", (Piece("planned", "neutral", 1 / longer, planned),), planned),
+                Bar(f"{shown}: actual", (Piece("actual", "model-1", ratio / longer, actual),), actual),
             ]
     so_far = "" if section.complete else " The run is not complete."
     note = f"Each pair on a scale of its own.{so_far}"

@@ -18,11 +18,23 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from qfbatch._version import __version__
+from qfbatch.compared import Comparison
 from qfbatch.render import numbers
+from qfbatch.render.changes import side_names
+from qfbatch.render.comparison_text import chapter
 from qfbatch.render.html.answers import Filter, Question, extent, filters, questions
 from qfbatch.render.html.bars import Chart
 from qfbatch.render.html.cards import Card, cards
 from qfbatch.render.html.charts import charts, colour_of
+from qfbatch.render.html.contrasts import (
+    LEFT,
+    RIGHT,
+    contrast_cards,
+    contrast_charts,
+    contrast_extent,
+    contrast_filters,
+    contrast_questions,
+)
 from qfbatch.render.html.drawing import draw
 from qfbatch.render.layout import Block, blocks, state
 from qfbatch.render.section import Section
@@ -48,8 +60,11 @@ class Answers(NamedTuple):
     questions: tuple[Question, ...]
 
 
-class RunPart(NamedTuple):
-    """A run's part of the page; `answers` is None where no sample was asked for."""
+class Part(NamedTuple):
+    """A run's part of the page, or a comparison's.
+
+    `untitled` names the table that needs no title elsewhere; `answers` is None where no sample was asked for.
+    """
 
     key: str
     name: str
@@ -60,16 +75,31 @@ class RunPart(NamedTuple):
     cards: tuple[Card, ...]
     charts: tuple[Drawn, ...]
     blocks: tuple[Block, ...]
+    untitled: str
     answers: Answers | None
 
 
 def render(sections: Sequence[Section], samples: Sequence[Sample | None]) -> str:
-    """The page.
+    """The page of a report.
 
     Args:
         sections: the runs, in the order given.
         samples: for each run the answers to show; None for none.
     """
+    parts = [
+        _run(f"run{number}", section, sample)
+        for number, (section, sample) in enumerate(zip(sections, samples, strict=True), start=1)
+    ]
+    return _page("report", parts)
+
+
+def render_comparisons(comparisons: Sequence[Comparison]) -> str:
+    """The page of comparisons, in the order given."""
+    parts = [_contrast(f"pair{number}", comparison) for number, comparison in enumerate(comparisons, start=1)]
+    return _page("comparison", parts)
+
+
+def _page(kind: str, parts: Sequence[Part]) -> str:
     loader = PackageLoader("qfbatch.render.html", ".")
     environment = Environment(
         loader=loader,
@@ -79,20 +109,15 @@ def render(sections: Sequence[Section], samples: Sequence[Sample | None]) -> str
         lstrip_blocks=True,
     )
     style, script = (loader.get_source(environment, name)[0] for name in ("page.css", "page.js"))
-    runs = [
-        _run(f"run{number}", section, sample)
-        for number, (section, sample) in enumerate(zip(sections, samples, strict=True), start=1)
-    ]
-    names = ", ".join(dict.fromkeys(run.name for run in runs))
     context: dict[str, Any] = {
-        "title": names,
+        "kind": kind,
+        "title": ", ".join(dict.fromkeys(part.name for part in parts)),
         "version": __version__,
-        "runs": runs,
+        "runs": parts,
         "style": Markup(style),  # noqa: S704 - a file of this package
         "script": Markup(script),  # noqa: S704 - likewise
         "style_digest": _digest(style),
         "script_digest": _digest(script),
-        "missing": numbers.MISSING,
     }
     return environment.get_template("page.html.jinja").render(context)
 
@@ -101,9 +126,9 @@ def _digest(text: str) -> str:
     return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
 
 
-def _run(key: str, section: Section, sample: Sample | None) -> RunPart:
+def _run(key: str, section: Section, sample: Sample | None) -> Part:
     total = section.summary.total
-    return RunPart(
+    return Part(
         key=key,
         name=numbers.one_line(section.name),
         directory=numbers.one_line(section.directory),
@@ -113,7 +138,31 @@ def _run(key: str, section: Section, sample: Sample | None) -> RunPart:
         cards=cards(total),
         charts=tuple(_drawn(chart) for chart in charts(section)),
         blocks=tuple(blocks(section)),
+        untitled="By model",
         answers=None if sample is None else _answers(section, sample),
+    )
+
+
+def _contrast(key: str, comparison: Comparison) -> Part:
+    whole = chapter(comparison)
+    sides = (numbers.one_line(name) for name in side_names(comparison))
+    return Part(
+        key=key,
+        name=whole.title,
+        directory="",
+        state=whole.state,
+        complete=whole.settled,
+        when="",
+        cards=contrast_cards(comparison),
+        charts=tuple(_drawn(chart) for chart in contrast_charts(comparison)),
+        blocks=whole.blocks,
+        untitled="Rows",
+        answers=Answers(
+            extent=contrast_extent(comparison),
+            models=tuple(zip(sides, (LEFT[1], RIGHT[1]), strict=True)),
+            filters=contrast_filters(comparison),
+            questions=contrast_questions(comparison),
+        ),
     )
 
 
@@ -127,4 +176,4 @@ def _answers(section: Section, sample: Sample) -> Answers:
     return Answers(extent(sample), models, filters(sample), questions(sample))
 
 
-__all__ = ["GENERATOR", "render"]
+__all__ = ["GENERATOR", "render", "render_comparisons"]
