@@ -34,7 +34,7 @@ class EventStream(ABC):
         self._decode_whole = decode_whole
         self._parser = EventParser()
         self._whole: bytearray | None = None if status == HTTP_OK else bytearray()
-        self._fed = False
+        self._blank: bytearray | None = bytearray()  # what came before the first byte that tells anything
 
     @property
     @abstractmethod
@@ -69,8 +69,11 @@ class EventStream(ABC):
 
     def feed(self, chunk: bytes) -> None:
         """Take bytes as they arrive; boundaries may fall anywhere."""
-        if not self._fed and chunk.strip():
-            self._fed = True
+        if self._blank is not None:
+            self._blank += chunk
+            if not chunk.strip():
+                return
+            chunk, self._blank = bytes(self._blank), None
             if self._whole is None and chunk.lstrip()[:1] in _NOT_EVENTS:
                 self._whole = bytearray()
         if self._whole is not None:

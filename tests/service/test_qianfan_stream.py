@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from qfbatch.records import Action, Completion, ErrorKind, Failure, Usage, UsageSource
@@ -150,6 +150,8 @@ def test_chunk_boundaries_may_fall_anywhere(cuts: list[int]) -> None:
 
 
 @given(st.binary(), st.lists(st.integers(0, 200), max_size=6), st.sampled_from([200, 302, 400, 500]))
+@example(b"\t[", [1], 200)
+@example(b" data: {}\n\n", [1], 200)
 def test_any_bytes_have_one_outcome(stream: bytes, cuts: list[int], status: int) -> None:
     """Arbitrary bytes never raise, are never an answer, and mean the same however they are cut."""
     expected = outcome_of(stream, status=status)
