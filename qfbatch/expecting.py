@@ -20,6 +20,7 @@ from qfbatch.errors import QfbatchError
 from qfbatch.fingerprint import fingerprint
 from qfbatch.job.settings import Job, ModelSettings
 from qfbatch.plans import ASSUMED, SEEN
+from qfbatch.render.numbers import things
 from qfbatch.tokens import FIRST_EXPECTED_COMPLETION, estimate
 
 ASSUMED_LATENCY_S = 2.0
@@ -115,7 +116,7 @@ def _seen(
         latencies_s=latencies,
         basis=SEEN,
         prompt_basis=prompt_basis,
-        completion_basis=f"the mean of {len(completions)} answers in {layout}",
+        completion_basis=f"the mean of {things(len(completions), 'answer')} in {layout}",
         latency_basis=f"as seen in {layout}",
     )
 

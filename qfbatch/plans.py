@@ -71,7 +71,7 @@ class LimitTime(Struct, frozen=True):
     def text(self) -> str:
         """The limit in words: "the run's qps (5)"."""
         whose = "the run's" if self.model is None else f"{self.model}'s"
-        return f"{whose} {self.limit} ({self.value:g})"
+        return f"{whose} {self.limit} ({self.value:,.10g})"
 
 
 class BudgetPlan(Struct, frozen=True):

@@ -9,29 +9,37 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import click
-import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 import zstandard
 
 from qfbatch.errors import InputError, UsageError
-from qfbatch.job.starter import starter
+from qfbatch.job.starter import DEFAULT_API, starter
+from qfbatch.reader.jsonl import Lines, decode_block
+from qfbatch.service.dialects import DIALECTS
 
 
 @click.command()
 @click.argument("data_file", required=False, type=click.Path(path_type=Path))
 @click.option("-o", "--output", default="job.yaml", show_default=True, help="File to write; - is stdout.")
+@click.option(
+    "--api",
+    type=click.Choice(list(DIALECTS)),
+    default=DEFAULT_API,
+    show_default=True,
+    help="What the service speaks.",
+)
 @click.option("--force", is_flag=True, help="Overwrite the file if there is one.")
-def command(data_file: Path | None, output: str, *, force: bool) -> None:
+def command(data_file: Path | None, output: str, api: str, *, force: bool) -> None:
     """Write a commented job file to start from.
 
     With DATA_FILE (.jsonl, .jsonl.gz, .jsonl.zst or .parquet) its first row fills in id and prompt.
     """
     if data_file is None:
-        text = starter()
+        text = starter(api=api)
     else:
         name = data_file.name.split(".")[0]
-        text = starter(name=name, path=data_file.as_posix(), row=first_row(data_file))
+        text = starter(name=name, path=data_file.as_posix(), row=first_row(data_file), api=api)
     if output == "-":
         click.echo(text, nl=False)
         return
@@ -44,7 +52,8 @@ def command(data_file: Path | None, output: str, *, force: bool) -> None:
     except OSError as error:
         hint = "Give --output for another file."
         raise UsageError(f"{output}: cannot be written: {error.strerror}", hint=hint) from error
-    click.echo(f"wrote {output}; fill in the endpoint, then: qfbatch check {output}", err=True)
+    missing = "the endpoint" if data_file is not None else "input.path and the endpoint"
+    click.echo(f"wrote {output}; fill in {missing}, then: qfbatch check {output}", err=True)
 
 
 def first_row(path: Path) -> Mapping[str, Any]:
@@ -81,13 +90,10 @@ def _first_of_jsonl(path: Path, file: BinaryIO) -> Mapping[str, Any]:
         text = line.removeprefix(b"\xef\xbb\xbf").strip()
         if not text:
             continue
-        try:
-            row = msgspec.json.decode(text)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise InputError("not JSON", source_file=str(path), source_row=number) from error
-        if not isinstance(row, dict):
-            raise InputError("not a JSON object", source_file=str(path), source_row=number)
-        return row
+        block = decode_block(str(path), Lines(number, 0, [text]))
+        for problem in block.problems:
+            raise problem
+        return block.rows[0]
     raise InputError("has no rows", source_file=str(path))
 
 

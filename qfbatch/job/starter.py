@@ -16,32 +16,60 @@ from qfbatch.job.values import file_name
 from qfbatch.job.yaml_scalars import typed
 from qfbatch.limits.quota import Quota
 from qfbatch.retry import RetryPolicy
+from qfbatch.service.dialects import dialect_named
+from qfbatch.service.parameters import Rules
 from qfbatch.template import Template, TemplateError
 
+DEFAULT_API = ServiceSettings().api
 _IDS = ("id", "row_id", "uuid", "key", "question_id", "prompt_id", "qid")
 _PROMPTS = ("prompt", "question", "query", "instruction", "text", "input", "content")
 _MAX_TEMPLATE_COLUMNS = 2
+_KEYS = "QIANFAN_ACCESS_KEY and QIANFAN_SECRET_KEY, or QIANFAN_AK and QIANFAN_SK"
+_BEARER_KEYS = "QIANFAN_BEARER_TOKEN or OPENAI_API_KEY"
+_ENDPOINT = "your_yi_34b_endpoint   # the last part of the service's URL"
+_MODEL = "your_model               # as the service calls the model"
+_EXAMPLES = {
+    "max_tokens": "256",
+    "max_completion_tokens": "1024",
+    "temperature": "0.8",
+    "top_p": "0.8",
+    "top_k": "40",
+    "penalty_score": "1.0",
+    "repetition_penalty": "1.0",
+    "presence_penalty": "0.0",
+    "frequency_penalty": "0.0",
+    "seed": "7",
+    "stop": '["\\n\\n"]',
+}
+_BY_TYPE = {"boolean": "false", "integer": "1", "number": "1.0", "string": "some-text"}
 _PLAIN = re.compile(r"[A-Za-z][A-Za-z0-9_./-]*")
 
 
 def starter(
-    *, name: str = "eval", path: str = "sample_data/prompts.jsonl", row: Mapping[str, Any] | None = None
+    *,
+    name: str = "eval",
+    path: str = "prompts.jsonl",
+    row: Mapping[str, Any] | None = None,
+    api: str = DEFAULT_API,
 ) -> str:
-    """The text of a job file that loads as it stands.
+    """The text of a job file that loads as it stands, once there is its input.
 
     Args:
         name: the job's name; one that cannot name a directory becomes `eval`.
         path: the input.
         row: columns of the input's first row, by which id and prompt are chosen; None where it is not known.
+        api: the dialect that the service speaks.
     """
-    service, retry, limits = ServiceSettings(), RetryPolicy(), Quota()
+    dialect, retry, limits = dialect_named(api), RetryPolicy(), Quota()
+    access = dialect.access
+    qianfan = api == DEFAULT_API
     return f"""\
 # yaml-language-server: $schema=job.schema.json
 # A job of qfbatch. Editors complete it once the schema is beside it: qfbatch schema > job.schema.json
 #   qfbatch check FILE   validates it and asks each model once
 #   qfbatch run FILE     runs it, or resumes it
 # ${{NAME}} and ${{NAME:-default}} read the environment. Credentials stay out of this file: they come from the
-# environment or .env (QIANFAN_ACCESS_KEY and QIANFAN_SECRET_KEY, or QIANFAN_AK and QIANFAN_SK).
+# environment or .env ({_KEYS if qianfan else _BEARER_KEYS}).
 
 name: {_quoted(_usable(name))}                  # the run directory is runs/<name>
 
@@ -54,27 +82,21 @@ input:
   # shard_rows: {InputSettings(paths=()).shard_rows}
 
 service:
-  api: {service.api}                 # qianfan (V1), openai or openai-chat (Qianfan V2 and compatible servers)
-  # base_url: {service.base_url}   # or QIANFAN_BASE_URL; local starts the embedded server for the run
-  # auth: {service.auth}                   # auto, iam, oauth, token, bearer or none
+  api: {api}                 # qianfan (V1), openai or openai-chat (Qianfan V2 and compatible servers)
+  # base_url: {access.base_url}   # or {access.variable}; local starts the embedded server for the run
+  # auth: {access.auths[0]}                   # {", ".join(access.auths[:-1])} or {access.auths[-1]}
   # key_env: MY_KEY              # variable with the bearer key; QIANFAN_BEARER_TOKEN by default
 
 models:                          # every row goes through each of them
-  - name: yi-34b
-    endpoint: your_yi_34b_endpoint   # the last part of the service's URL
+  - name: {"yi-34b" if qianfan else "my-model"}
+    endpoint: {_ENDPOINT if qianfan else _MODEL}
     # parameters: {{temperature: 0.8}}   # this model's own
     # price: {{prompt_per_1k: 0.004, completion_per_1k: 0.004, currency: CNY,   # by tokens, …
     #   unit_hour: 20, units: 1}}       # … by compute unit and hour, or by both
     # limits: {{qps: 1}}               # this model's own, beside the run's
 
 parameters:                      # for all models; a row's own `parameters` column wins
-  # temperature: 0.8             # above 0, at most 1; set only one of temperature and top_p
-  # top_p: 0.8                   # 0 to 1
-  # top_k: 40                    # 1 and up
-  # penalty_score: 1.0           # 1 to 2
-  # stop: ["\\n\\n"]               # at most 4 texts of at most 20 characters
-  # stream: false
-  # extra: {{}}                    # additional body fields, sent as they are
+{_parameters(dialect.rules)}
 
 retry:
   # retry_count: {retry.retry_count}               # total attempts of a row
@@ -101,6 +123,17 @@ budget:                          # the run stops there, and can be resumed with 
 output:
   # path: runs/{_usable(name)}
 """
+
+
+def _parameters(rules: Rules) -> str:
+    """A commented line for each parameter of a dialect that a job may set."""
+    lines = []
+    for name, rule in rules.items():
+        kind = rule.schema().get("type")
+        if kind is not None:  # what a job may not set has no type
+            example = _EXAMPLES.get(name) or _BY_TYPE[kind]
+            lines.append(f"  # {name}: {example}".ljust(33) + f"# {rule.meaning}")
+    return "\n".join([*lines, "  # extra: {}                    # additional body fields, sent as they are"])
 
 
 def _usable(name: str) -> str:

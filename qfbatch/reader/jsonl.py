@@ -14,6 +14,7 @@ from qfbatch.errors import InputError
 from qfbatch.reader.bytestream import Tap, text_bytes
 from qfbatch.reader.files import InputFile
 from qfbatch.reader.kinds import seen_in_rows
+from qfbatch.template import quoted
 
 MAX_LINE_BYTES = 64 * 1024 * 1024
 _BOM = b"\xef\xbb\xbf"
@@ -211,6 +212,16 @@ def _explain_text(text: str, error: Exception) -> tuple[str, str]:
         return "holds a number with too many digits", "Write it as a string."
     if not isinstance(value, dict):
         return 'must be a JSON object, like {"prompt": "…"}', ""
+    return _explain_object(value, error)
+
+
+def _explain_object(value: dict[str, Any], error: Exception) -> tuple[str, str]:
+    """What is wrong with an object that the standard decoder reads."""
+    for name, part in value.items():
+        try:
+            json.dumps(part, allow_nan=False)
+        except ValueError:  # infinite: what a number too large becomes
+            return f"column {quoted(name)} holds a number that is too large", "Write it as a string."
     return f"cannot be read as JSON: {str(error).split(' - at ')[0]}", ""
 
 

@@ -61,18 +61,66 @@ def test_plan_of_a_run_in_parts(desk: Desk) -> None:
     assert desk.type("run", "job.yaml").code == 0
     (model,) = plan(desk)["models"]
     assert [model[key] for key in ("done", "left", "prompt_tokens", "completion_tokens")] == [10, 0, 0, 0]
-    assert "nothing is left to do" in desk.type("plan", "job.yaml").out
+    assert "Nothing is left to do." in desk.type("plan", "job.yaml").out
 
 
 def test_plan_in_words(desk: Desk) -> None:
-    """The text of a plan names size, place and state first, and has lines that fit a terminal."""
-    desk.rows(1)
-    desk.job()
+    """A plan's table says first what is left, names its sources and the budget, and fits 80 columns."""
+    desk.rows(5)
+    models = [{"name": "m", "endpoint": desk.server.endpoint("echo"), "price": PRICE}]
+    desk.job(models=models, budget={"max_cost": 100, "max_total_tokens": 10**6}, limits={"tpm": 10**6})
     done = desk.type("plan", "job.yaml")
     assert (done.code, done.err) == (0, "")
-    assert done.out.startswith("desk: ")
-    assert "\nrun directory: runs/desk: new\n" in done.out
-    assert max(map(len, done.out.splitlines())) <= 100
+    title, first, second = done.out.splitlines()[:3]
+    assert title == "desk (runs/desk)"
+    assert f"{first} {second}".startswith("New. 5 rows in 1 file, 1 shard, 1 model. Left: 5 calls, 66")
+    for words in (
+        "bound by the run's concurrency (16).",
+        "the run's tpm (1,000,000)",
+        "no answer has been seen",
+    ):
+        assert words in " ".join(done.out.split())
+    assert ["the run will stop there" in line for line in done.out.splitlines() if "max_" in line] == [
+        True,
+        False,
+    ]
+    assert max(map(len, done.out.splitlines())) <= 80
+    assert "### Budget" in desk.type("plan", "job.yaml", "--format", "markdown").out
+
+
+def test_plan_of_a_part(desk: Desk) -> None:
+    """`--limit` and `--retry-failed` plan what a run with them would ask."""
+    desk.rows(["a", "{{fault: 336003}}", "c", "d"])
+    desk.job()
+    assert desk.type("run", "job.yaml", "--limit", "3").code == 1
+    assert [plan(desk, *options)["models"][0]["left"] for options in ([], ["--limit", "3"])] == [1, 0]
+    assert plan(desk, "--retry-failed")["models"][0]["left"] == 2
+
+
+def test_plan_of_a_changed_input(desk: Desk) -> None:
+    """A changed input is counted and planned as accepting it would, and nothing is written."""
+    desk.rows(["a", "b", "c"])
+    desk.job()
+    assert desk.type("run", "job.yaml").code == 0
+    before = desk.texts()
+    desk.rows(["a", "B", "c", "d"])
+    found = plan(desk)
+    assert "1 rows new, 0 gone, 1 changed, 2 the same" in found["stands"]
+    assert [found["models"][0][key] for key in ("done", "left")] == [2, 2]
+    assert desk.texts() == before
+
+
+def test_plan_learns_from_runs_set_aside(desk: Desk) -> None:
+    """After `--fresh` a plan takes tokens and latencies from the run before, and names it."""
+    desk.rows(["a b c d"] * 6)
+    desk.job(endpoint="echo,delay=0.05")
+    assert desk.type("run", "job.yaml").code == 0
+    assert desk.type("run", "job.yaml", "--fresh", "--limit", "1").code == 0
+    (desk.path / "runs" / "desk").rename(desk.path / "runs" / "desk.7")
+    (model,) = plan(desk)["models"]
+    assert (model["basis"], model["completion_tokens"], model["prompt_tokens"]) == ("seen", 24, 24)
+    assert model["completion_basis"] == "the mean of 1 answer in runs/desk.7"
+    assert 0.05 <= model["latency_s"] < 2.0
 
 
 def test_check(keyed_desk: Desk) -> None:

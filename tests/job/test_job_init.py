@@ -22,6 +22,7 @@ from qfbatch.job.settings import InputSettings
 from qfbatch.job.starter import starter
 from qfbatch.job.tree import Section
 from qfbatch.job.yaml_lines import parse
+from qfbatch.service.dialects import DIALECTS, dialect_named
 
 
 def _run(*arguments: str | Path) -> Result:
@@ -33,7 +34,9 @@ def test_the_written_file_loads_with_all_defaults(tmp_path: Path, monkeypatch: p
     monkeypatch.chdir(tmp_path)
     result = _run("init")
     assert (result.exit_code, result.stdout) == (0, "")
-    assert result.stderr == "wrote job.yaml; fill in the endpoint, then: qfbatch check job.yaml\n"
+    assert (
+        result.stderr == "wrote job.yaml; fill in input.path and the endpoint, then: qfbatch check job.yaml\n"
+    )
     text = Path("job.yaml").read_text(encoding="utf-8")
     assert text.startswith("# yaml-language-server: $schema=job.schema.json\n")
     job = load_job(Path("job.yaml"), environ={})
@@ -47,10 +50,11 @@ def test_every_key_is_mentioned() -> None:
     assert {key for key in keys if f"{key}:" not in text} == set()
 
 
-def test_what_is_commented_out_is_valid_too(tmp_path: Path) -> None:
+@pytest.mark.parametrize("api", DIALECTS)
+def test_what_is_commented_out_is_valid_too(tmp_path: Path, api: str) -> None:
     """Taking away the comment marks gives a job that loads, but for other ways to name the prompt."""
     lines = []
-    for line in starter().splitlines():
+    for line in starter(api=api).splitlines():
         bare = line.lstrip()
         indent = line[: len(line) - len(bare)]
         key = bare.removeprefix("# ").split(":")[0]
@@ -59,6 +63,8 @@ def test_what_is_commented_out_is_valid_too(tmp_path: Path) -> None:
     path = tmp_path / "job.yaml"
     path.write_text("\n".join(lines), encoding="utf-8")
     job = load_job(path, environ={})
+    assert job.service.api == api
+    assert job.service.base_url == dialect_named(api).access.base_url
     assert job.models[0].parameters["stop"] == ["\n\n"]
     assert job.budget.max_total_tokens == 1_000_000
 
@@ -122,8 +128,8 @@ def test_columns_of_the_data_fill_in_the_input(
         ("none.jsonl", None, "cannot be read: No such file or directory"),
         ("a.csv", b"a,b", "this kind of file is not known"),
         ("a.jsonl", b"\n\n", "has no rows"),
-        ("a.jsonl", b"{broken", "not JSON"),
-        ("a.jsonl", b"[1]", "not a JSON object"),
+        ("a.jsonl", b"{broken", "is not valid JSON"),
+        ("a.jsonl", b"[1]", "must be a JSON object"),
         ("a.jsonl.gz", b"no gzip", "cannot be read: damaged"),
         ("a.jsonl.zst", b"no zstd", "cannot be read: damaged"),
         ("a.parquet", b"no parquet", "cannot be read: damaged"),
