@@ -1,4 +1,4 @@
-"""One real call per model, before a run: credentials, endpoint, limits seen, a first answer."""
+"""One real call per model and endpoint, before a run: credentials, endpoint, limits seen, a first answer."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 
 from msgspec import Struct
 
-from qfbatch.connecting import Connection, connection
-from qfbatch.job.settings import Job, ModelSettings
+from qfbatch.connecting import Connection, connections
+from qfbatch.job.settings import EndpointSettings, Job, ModelSettings, ServiceSettings
 from qfbatch.prompts import prompter
 from qfbatch.reader.rows import row_parameters
 from qfbatch.reader.shard_reader import ShardReader
@@ -18,10 +18,11 @@ from qfbatch.transport import TransportError
 
 
 class ModelCheck(Struct, frozen=True):
-    """What one call to a model came to.
+    """What one call to an endpoint of a model came to.
 
     Attributes:
         model, endpoint: who was asked.
+        base_url: where.
         credentials: where they were found.
         prompt: what was asked.
         outcome: the answer or the failure.
@@ -31,6 +32,7 @@ class ModelCheck(Struct, frozen=True):
 
     model: str
     endpoint: str
+    base_url: str
     credentials: str
     prompt: str
     outcome: Completion | Failure
@@ -41,18 +43,18 @@ class ModelCheck(Struct, frozen=True):
 async def check_models(
     job: Job,
     survey: Survey,
-    base_url: str,
+    addresses: Mapping[ServiceSettings, str],
     *,
     environ: Mapping[str, str],
     now: Callable[[], float],
     clock: Callable[[], float],
 ) -> list[ModelCheck]:
-    """Ask each model the input's first row, once, without retries.
+    """Ask each endpoint of each model the input's first row, once, without retries.
 
     Args:
         job: the job.
         survey: of its input.
-        base_url: of the service.
+        addresses: of the job's services.
         environ: where credentials, proxies and certificates are found.
         now: wall clock, seconds since the epoch.
         clock: monotonic clock, seconds.
@@ -63,13 +65,18 @@ async def check_models(
     """
     with ShardReader(job.input) as reader:
         row = reader.read(survey.files[0], survey.shards[0])[0]
-    async with connection(job, base_url, environ=environ, now=now) as service:
-        return [await _check(job, model, row, service, now=now, clock=clock) for model in job.models]
+    async with connections(job, addresses, environ=environ, now=now) as services:
+        return [
+            await _check(job, model, endpoint, row, services[endpoint.service], now=now, clock=clock)
+            for model in job.models
+            for endpoint in job.endpoints_of(model)
+        ]
 
 
 async def _check(
     job: Job,
     model: ModelSettings,
+    endpoint: EndpointSettings,
     row: Row,
     service: Connection,
     *,
@@ -80,7 +87,7 @@ async def _check(
     prompt = asker.render(row.columns)
     # Whole, not streamed: one answer tells what a check needs to know.
     parameters = body_fields(model.parameters, row_parameters(row.columns), {"stream": False})
-    call = service.dialect.encode(model.endpoint, prompt, parameters, messages=asker.messages)
+    call = service.dialect.encode(endpoint.endpoint, prompt, parameters, messages=asker.messages)
     began = clock()
     signals = None
     outcome: Completion | Failure
@@ -94,7 +101,8 @@ async def _check(
         outcome = error.failure
     return ModelCheck(
         model=model.name,
-        endpoint=model.endpoint,
+        endpoint=endpoint.name,
+        base_url=service.base_url,
         credentials=service.authorizer.found,
         prompt=prompt,
         outcome=outcome,

@@ -1,13 +1,13 @@
-"""The way to the service, for runs and checks: its address, its dialect, the HTTP client, the credentials."""
+"""The way to each service, for runs and checks: address, dialect, HTTP client, credentials."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 
 from qfbatch.credentials import Authorizer, find_authorizer
-from qfbatch.job.settings import LOCAL, Job
+from qfbatch.job.settings import LOCAL, Job, ServiceSettings
 from qfbatch.server.embedded import EmbeddedServer
 from qfbatch.service.dialect import Dialect
 from qfbatch.service.dialects import dialect_named
@@ -32,57 +32,63 @@ class Connection:
 
 
 @contextmanager
-def service_address(job: Job) -> Iterator[str]:
-    """The service's address; the embedded server, where the job asks for it, runs while the context lasts.
+def service_addresses(job: Job) -> Iterator[dict[ServiceSettings, str]]:
+    """The addresses of the job's services; one embedded server, where it is asked for, runs for the context.
 
     Raises:
         UsageError: the embedded server cannot be started; the message says what is missing.
     """
-    if job.service.base_url != LOCAL:
-        yield job.service.base_url.rstrip("/")
+    addresses = {service: service.base_url.rstrip("/") for service in job.services}
+    local = [service for service in addresses if service.base_url == LOCAL]
+    if not local:
+        yield addresses
         return
     with EmbeddedServer() as server:
-        yield server.base_url + (dialect_named(job.service.api).access.local_path or "")
+        for service in local:
+            addresses[service] = server.base_url + (dialect_named(service.api).access.local_path or "")
+        yield addresses
 
 
 @asynccontextmanager
-async def connection(
+async def connections(
     job: Job,
-    base_url: str,
+    addresses: Mapping[ServiceSettings, str],
     *,
     environ: Mapping[str, str],
     now: Callable[[], float],
     on_renewed: Callable[[], None] = lambda: None,
-) -> AsyncIterator[Connection]:
-    """The job's connection to the service at `base_url`, closed with the context.
+) -> AsyncIterator[dict[ServiceSettings, Connection]]:
+    """The job's connections, one a service, closed with the context.
 
     Args:
         job: the job.
-        base_url: from `service_address`.
+        addresses: from `service_addresses`.
         environ: where credentials, proxies and certificates are found.
         now: wall clock, seconds since the epoch.
-        on_renewed: told when the service called a token stale and a new one was fetched.
+        on_renewed: told when a service called a token stale and a new one was fetched.
 
     Raises:
         ServiceRefused: the credentials the job asks for are not set.
         UsageError: a proxy or certificate setting of the environment is wrong.
     """
-    transport = open_transport(
-        base_url=base_url, connect_timeout_s=job.retry.connect_timeout_s, environ=environ
-    )
-    try:
-        dialect = dialect_named(job.service.api)
-        authorizer = find_authorizer(
-            "none" if job.service.base_url == LOCAL else job.service.auth,
-            dialect=dialect,
-            key_env=job.service.key_env,
-            base_url=base_url,
-            environ=environ,
-            transport=transport,
-            now=now,
-            on_renewed=on_renewed,
-        )
-        yield Connection(base_url, dialect, transport, authorizer)
-    finally:
-        # Always: an HTTP client left open takes the interpreter down at exit.
-        await transport.close()
+    async with AsyncExitStack() as opened:
+        found = {}
+        for service, base_url in addresses.items():
+            transport = open_transport(
+                base_url=base_url, connect_timeout_s=job.retry.connect_timeout_s, environ=environ
+            )
+            # Always: an HTTP client left open takes the interpreter down at exit.
+            opened.push_async_callback(transport.close)
+            dialect = dialect_named(service.api)
+            authorizer = find_authorizer(
+                "none" if service.base_url == LOCAL else service.auth,
+                dialect=dialect,
+                key_env=service.key_env,
+                base_url=base_url,
+                environ=environ,
+                transport=transport,
+                now=now,
+                on_renewed=on_renewed,
+            )
+            found[service] = Connection(base_url, dialect, transport, authorizer)
+        yield found

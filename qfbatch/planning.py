@@ -18,7 +18,7 @@ from qfbatch.checkpoint.place import StoredRun, run_place
 from qfbatch.checkpoint.predictions import add_prediction
 from qfbatch.checkpoint.results import scan_results
 from qfbatch.expecting import Expectation, expectations
-from qfbatch.forecast import Load, forecast
+from qfbatch.forecast import Load, Way, forecast
 from qfbatch.job.settings import Job, ModelSettings
 from qfbatch.limits.quota import Quota
 from qfbatch.plans import BudgetPlan, ModelPlan, Plan, Prediction
@@ -182,11 +182,11 @@ def _plan(
     spent_cost: float,
 ) -> Plan:
     expected = expectations(job)
-    times = forecast(
-        job.limits, [_load(job, model, work[model.name], expected[model.name]) for model in job.models]
-    )
+    loads = [_load(job, model, work[model.name], expected[model.name]) for model in job.models]
+    times = forecast(job.limits, loads, job.quotas)
     models = tuple(
         _model_plan(
+            job,
             model,
             found.rows,
             work[model.name],
@@ -215,26 +215,40 @@ def _plan(
 
 def _load(job: Job, model: ModelSettings, work: _Work, expected: Expectation) -> Load:
     each = work.estimated_tokens / work.left if work.left else 0.0
+    default = Quota(concurrency=job.limits.concurrency)
+    ways = tuple(
+        Way(endpoint.quota or default, endpoint.shared_quota, endpoint.weight)
+        for endpoint in job.endpoints_of(model)
+    )
+    plain = len(ways) == 1 and ways[0] == Way(default)
     return Load(
         name=model.name,
-        quota=model.quota or Quota(concurrency=job.limits.concurrency),
+        quota=model.quota or default,
         calls=work.left,
         estimated_tokens=each,
         prompt_tokens=each * expected.correction,
         completion_tokens=expected.completion_tokens,
         latencies_s=expected.latencies_s,
+        ways=() if plain else ways,
     )
 
 
 def _model_plan(
-    model: ModelSettings, rows: int, work: _Work, expected: Expectation, *, time_s: float, wall_s: float
+    job: Job,
+    model: ModelSettings,
+    rows: int,
+    work: _Work,
+    expected: Expectation,
+    *,
+    time_s: float,
+    wall_s: float,
 ) -> ModelPlan:
     prompt_tokens = round(work.estimated_tokens * expected.correction)
     completion_tokens = round(work.left * expected.completion_tokens)
     price = model.price
     return ModelPlan(
         name=model.name,
-        endpoint=model.endpoint,
+        endpoint=", ".join(endpoint.name for endpoint in job.endpoints_of(model)),
         rows=rows,
         done=work.done,
         failed=work.failed,

@@ -10,6 +10,8 @@ from msgspec import Struct, field
 
 ASSUMED = "assumed"
 SEEN = "seen"
+ENDPOINTS = "endpoints"
+SHARED = "shared"
 
 
 class ModelPlan(Struct, frozen=True):
@@ -56,21 +58,27 @@ class LimitTime(Struct, frozen=True):
     """How long what is left would take if this limit alone held.
 
     Attributes:
-        model: whose limit it is; None for the run's own.
+        model: whose limit it is: a model, or (`whose`: `shared`) a quota; None for the run's own.
         limit: concurrency, qps, rpm or tpm.
         value: as the job states it.
         time_s: seconds.
+        whose: `endpoints` for those of a model's endpoints, added up; `shared` for a quota's.
     """
 
     model: str | None
     limit: str
     value: float
     time_s: float
+    whose: str = ""
 
     @property
     def text(self) -> str:
         """The limit in words: "the run's qps (5)"."""
         whose = "the run's" if self.model is None else f"{self.model}'s"
+        if self.whose == ENDPOINTS:
+            whose = f"{self.model}'s endpoints'"
+        elif self.whose == SHARED:
+            whose = f"the quota {self.model}'s"
         return f"{whose} {self.limit} ({self.value:,.10g})"
 
 

@@ -64,12 +64,15 @@ def carried_on(record: Record, before: Dropped | None) -> Record:
     )
 
 
-def record_of(request: Request, model: ModelSettings, course: Course, outcome: Outcome) -> Record:
+def record_of(
+    request: Request, model: ModelSettings, endpoint: str, course: Course, outcome: Outcome
+) -> Record:
     """The row's record.
 
     Args:
         request: what was asked.
         model: of whom.
+        endpoint: where, the last time.
         course: what it took.
         outcome: what came of it.
     """
@@ -78,7 +81,7 @@ def record_of(request: Request, model: ModelSettings, course: Course, outcome: O
         Record,
         row_id=request.row_id,
         model=request.model,
-        endpoint=model.endpoint,
+        endpoint=endpoint,
         shard=request.shard,
         source_file=request.source_file,
         source_row=request.source_row,

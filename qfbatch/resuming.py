@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import msgspec
 
@@ -68,10 +69,28 @@ def refuse_other_question(place: RunPlace, manifest: Manifest, job: Job) -> None
 
 def address_notes(manifest: Manifest, job: Job) -> list[str]:
     """What to say where the answers so far came from another address."""
-    before = manifest.job.get("service", {}).get("base_url")
-    if before == job.service.base_url:
-        return []
-    return [f"service.base_url was {before}, is {job.service.base_url}: earlier answers came from there"]
+    before = _addresses(manifest.job)
+    notes = []
+    for model in job.models:
+        now = {endpoint.service.base_url for endpoint in job.endpoints_of(model)}
+        earlier = before.get(model.name, now)
+        if earlier & now:
+            continue
+        was, present = ", ".join(sorted(earlier)), ", ".join(sorted(now))
+        whose = "service.base_url" if now == {job.service.base_url} else f"{model.name}'s base_url"
+        notes.append(f"{whose} was {was}, is {present}: earlier answers came from there")
+    return list(dict.fromkeys(notes))
+
+
+def _addresses(described: Mapping[str, Any]) -> dict[str, set[str]]:
+    """Where each model was asked, by a manifest; those of earlier versions know the job's service only."""
+    service = described.get("service", {})
+    found = {}
+    for model in described.get("models", ()):
+        places = model.get("endpoints") or [model]
+        services = [place.get("service") or model.get("service") or service for place in places]
+        found[model["name"]] = {place.get("base_url", "") for place in services}
+    return found
 
 
 def follow_input(
@@ -128,11 +147,10 @@ def follow_input(
 def _models_of(manifest: Manifest, job: Job) -> list[ModelSettings]:
     """The job's models, and those that answered before and are no longer in the job: they may come back."""
     models = {model.name: model for model in job.models}
-    for field, endpoint in manifest.fingerprint.items():
-        name = field.removeprefix("models.").removesuffix(".endpoint")
-        if field == f"models.{name}.endpoint" and name not in models:
-            parameters = manifest.fingerprint[f"models.{name}.parameters"]
-            models[name] = ModelSettings(name=name, endpoint=endpoint, parameters=parameters)
+    for field, parameters in manifest.fingerprint.items():
+        name = field.removeprefix("models.").removesuffix(".parameters")
+        if field == f"models.{name}.parameters" and name not in models:
+            models[name] = ModelSettings(name=name, parameters=parameters)
     return list(models.values())
 
 

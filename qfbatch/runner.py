@@ -11,7 +11,7 @@ import random
 import sys
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from qfbatch.admission import Admission
@@ -19,14 +19,13 @@ from qfbatch.breaker import PROVEN_ALIKE_ROWS, Breaker, BreakerPolicy
 from qfbatch.budget import BudgetGuard
 from qfbatch.checkpoint.interface import Commits
 from qfbatch.checkpoint.parts import PartSummary
-from qfbatch.connecting import Connection, connection, service_address
+from qfbatch.connecting import Connection, connections, service_addresses
 from qfbatch.crew import Crew
 from qfbatch.errors import BudgetReached, Interrupted, QfbatchError, RunDirectoryError
 from qfbatch.eventloop import new_event_loop
 from qfbatch.feed import Feed
-from qfbatch.job.settings import Job
+from qfbatch.job.settings import Job, ModelSettings, ServiceSettings
 from qfbatch.limits.gate import Gate
-from qfbatch.limits.quota import Quota
 from qfbatch.loading import Loader
 from qfbatch.planning import keep_prediction
 from qfbatch.progress.events import (
@@ -43,12 +42,13 @@ from qfbatch.progress.events import (
 from qfbatch.reader.shard_reader import ShardReader
 from qfbatch.recording import carried_on
 from qfbatch.records import Record, Request
+from qfbatch.routing import Route, open_routes, places_at_once
 from qfbatch.session import OpenSession, RunOptions, RunResult, open_session
 from qfbatch.signals import stop_on_signals
 from qfbatch.stopping import Stop, StopButton
 from qfbatch.tally import Tally, total
 from qfbatch.watching import Watch
-from qfbatch.worker import Route, Surroundings, work
+from qfbatch.worker import Surroundings, work
 
 PULSE_S = 0.5
 MINIMUM_QUIET_S = 30.0
@@ -101,8 +101,8 @@ def run_job(
         else:
             keep_prediction(job, session)
             run = _Run(job, options, session, observe, clocks=clocks, button=button or StopButton())
-            with service_address(job) as base_url, asyncio.Runner(loop_factory=new_event_loop) as loop:
-                result = loop.run(run.run(base_url, environ))
+            with service_addresses(job) as addresses, asyncio.Runner(loop_factory=new_event_loop) as loop:
+                result = loop.run(run.run(addresses, environ))
         session.exit_code = result.exit_code
         session.ended = "" if result.reason is None else result.reason.message
     return result
@@ -155,17 +155,17 @@ class _Run:
         self._crews: list[asyncio.Task[None]] = []
         self._admission: Admission | None = None
 
-    async def run(self, base_url: str, environ: Mapping[str, str]) -> RunResult:
+    async def run(self, addresses: Mapping[ServiceSettings, str], environ: Mapping[str, str]) -> RunResult:
         """Work until nothing is left or the run is stopped; commit everything in either case."""
         loop = asyncio.get_running_loop()
         try:
-            async with connection(
+            async with connections(
                 self._job,
-                base_url,
+                addresses,
                 environ=environ,
                 now=self._clocks.now,
                 on_renewed=lambda: self._observe(TokenRenewed()),
-            ) as service:
+            ) as services:
                 done = self._rows_with_record() - self._session.failed_again
                 self._observe(_started(self._session, rows=self._rows_in_all(), done=done))
                 committer = self._session.checkpoint.commits(
@@ -179,7 +179,7 @@ class _Run:
                     button=self._button,
                 ):
                     async with committer:
-                        await self._work(loop, committer, service)
+                        await self._work(loop, committer, services)
         except RunDirectoryError as error:
             # What was committed is safe, and nothing more can be: that outweighs why the run was ending.
             self._stop.request(error)
@@ -188,33 +188,30 @@ class _Run:
             self._observe(self._watch.pulse(self._admission, loop.time()))
         return self._result()
 
-    async def _work(self, loop: asyncio.AbstractEventLoop, committer: Commits, service: Connection) -> None:
-        gate = Gate(_without_adapting(self._job.limits), loop.time())
+    async def _work(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        committer: Commits,
+        services: Mapping[ServiceSettings, Connection],
+    ) -> None:
+        # The run's own gate only counts: what adapts to a service is the gate of its endpoint.
+        gate = Gate(replace(self._job.limits, adaptive=False), loop.time())
         admission = self._admission = Admission(gate, loop, self._clocks.rng)
         self._stop.on_request(admission.close)
         self._stop.on_request(self._settled.set)
         reader = ShardReader(self._job.input)
         feeds = []
-        for model in self._job.models:
-            quota = model.quota or Quota(
-                concurrency=self._job.limits.concurrency, adaptive=self._job.limits.adaptive
-            )
-            route = Route(
-                model=model,
-                dialect=service.dialect,
-                transport=service.transport,
-                authorizer=service.authorizer,
-                lane=admission.lane(model.name, Gate(quota, loop.time())),
-                breaker=Breaker(
-                    self._breaker_policy(), loop.time(), proven=self._session.answered[model.name] > 0
-                ),
-                retry=self._job.retry,
-            )
+
+        def breaker(model: ModelSettings) -> Breaker:
+            return Breaker(self._breaker_policy(), loop.time(), proven=self._session.answered[model.name] > 0)
+
+        for route in open_routes(self._job, services, admission, breaker=breaker, now=loop.time()):
+            model = route.model
             load = Loader(self._job, model, self._session, reader, retry_failed=self._options.retry_failed)
             feed = Feed(self._session.work[model.name], load, partial(committer.finish, model.name))
             feeds.append(feed)
             self._stop.on_request(feed.stop)
-            size = min(quota.concurrency, self._job.limits.concurrency)
+            size = places_at_once(self._job, model)
             self._crews.append(loop.create_task(self._crew(size, route, feed, committer, loop)))
         watchers = [
             loop.create_task(self._watch_storage(committer)),
@@ -374,11 +371,6 @@ class _Run:
         ended = "" if reason is None else reason.message
         self._observe(RunEnded(exit_code, standing.succeeded, standing.failed, left, ended))
         return RunResult(exit_code, standing.succeeded, standing.failed, left, self._asked, reason)
-
-
-def _without_adapting(quota: Quota) -> Quota:
-    """The run's own gate only counts; what adapts to a service is the gate of its model."""
-    return Quota(quota.concurrency, quota.qps, quota.rpm, quota.tpm, adaptive=False)
 
 
 __all__ = ["Clocks", "RunOptions", "RunResult", "run_job"]

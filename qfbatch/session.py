@@ -28,7 +28,7 @@ from qfbatch.checkpoint.stored_tenure import hold_stored
 from qfbatch.checkpoint.tenure import RunRows, Tenure, hold_folder
 from qfbatch.errors import QfbatchError, RunDirectoryError
 from qfbatch.feed import ShardWork
-from qfbatch.fingerprint import fingerprint
+from qfbatch.fingerprint import fingerprint, with_earlier
 from qfbatch.job.settings import Job
 from qfbatch.reader.shard_reader import ShardReader
 from qfbatch.records import Status, Survey
@@ -149,7 +149,7 @@ def open_session(
         manifest = msgspec.structs.replace(
             manifest,
             job=describe(job),
-            fingerprint={**manifest.fingerprint, **fingerprint(job)},
+            fingerprint=with_earlier(manifest.fingerprint, fingerprint(job)),
             sessions=(*manifest.sessions, session),
         )
         tenure.begin(manifest)

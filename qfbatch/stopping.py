@@ -127,17 +127,19 @@ def nothing_succeeds(where: str, reason: str) -> ServiceRefused:
     )
 
 
-def job_refused(where: str, failure: Failure, found: str) -> ServiceRefused:
+def job_refused(where: str, failure: Failure, found: str, *, others: int = 0) -> ServiceRefused:
     """The reason to stop when the service refuses the whole job.
 
     Args:
         where: the model and its endpoint.
         failure: what it answered.
         found: where the credentials came from; never what they are.
+        others: how many other endpoints of the model refused before.
     """
+    before = f" (and so did all {others + 1} endpoints of the model)" if others else ""
     code = "" if failure.code is None else f"error {failure.code}: "
     step = _NEXT_STEP.get(failure.kind, f"Correct it, {_RESUME}")
     return ServiceRefused(
-        f"{where}: the service refuses the job: {code}{failure.message}",
+        f"{where}: the service refuses the job: {code}{failure.message}{before}",
         hint=f"{step} (Credentials in use: {found}.)",
     )

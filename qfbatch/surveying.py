@@ -1,4 +1,4 @@
-"""The survey of a job's input, with its dialect's rules for the rows' own parameters."""
+"""The survey of a job's input, with its dialects' rules for the rows' own parameters."""
 
 from __future__ import annotations
 
@@ -22,10 +22,12 @@ def survey_input(job: Job, on_survey: OnSurvey | None = None, on_keys: OnKeys | 
     Raises:
         InputError: the input is wrong, or cannot be read.
     """
-    rules = dialect_named(job.service.api).rules
+    # Every row goes through every model: what it says must hold in all of their dialects.
+    all_rules = [dialect_named(api).rules for api in dict.fromkeys(map(job.api_of, job.models))]
 
     def problems(parameters: Mapping[str, Any]) -> Sequence[str]:
-        return [f"{problem.field}: {problem.message}" for problem in check_parameters(rules, parameters)]
+        found = (problem for rules in all_rules for problem in check_parameters(rules, parameters))
+        return list(dict.fromkeys(f"{problem.field}: {problem.message}" for problem in found))
 
     return survey(job.input, check_parameters=problems, on_progress=on_survey, on_keys=on_keys)
 

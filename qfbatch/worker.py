@@ -9,14 +9,12 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import msgspec
 
-from qfbatch.admission import Lane
-from qfbatch.breaker import Breaker
+from qfbatch.admission import Door
 from qfbatch.credentials import Authorizer
-from qfbatch.job.settings import ModelSettings
 from qfbatch.progress.events import AttemptFailed, Observer, Paused, Refused, Throttled
 from qfbatch.recording import Course, record_of
 from qfbatch.records import (
@@ -27,34 +25,13 @@ from qfbatch.records import (
     Record,
     Request,
 )
-from qfbatch.retry import Outcome, RetryPolicy, further_attempts, tokens_of
-from qfbatch.service.dialect import Call, Dialect
+from qfbatch.retry import Outcome, further_attempts, tokens_of
+from qfbatch.rotation import take_note
+from qfbatch.routing import Route, Target
+from qfbatch.service.dialect import Call
 from qfbatch.stopping import RunStopping, Stop, address, job_refused, nothing_succeeds
-from qfbatch.tokens import FIRST_EXPECTED_COMPLETION, SMOOTHING, estimate_usage
-from qfbatch.transport import HttpCall, Transport, TransportError
-
-
-@dataclass(slots=True)
-class Route:
-    """Everything that takes one model's rows to the service and back.
-
-    Attributes:
-        model: the model's settings.
-        dialect, transport, authorizer: what is said, how it travels, on whose account.
-        lane: its limits.
-        breaker: stops the run when nothing succeeds.
-        retry: how attempts follow each other.
-        expected_completion: tokens the next answer will probably have.
-    """
-
-    model: ModelSettings
-    dialect: Dialect
-    transport: Transport
-    authorizer: Authorizer
-    lane: Lane
-    breaker: Breaker
-    retry: RetryPolicy
-    expected_completion: float = field(default=FIRST_EXPECTED_COMPLETION)
+from qfbatch.tokens import SMOOTHING, estimate_usage
+from qfbatch.transport import HttpCall, TransportError
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,12 +87,14 @@ class _Life:
 
     __slots__ = (
         "around",
+        "avoided",
         "call",
         "course",
         "renewed",
         "request",
         "route",
         "sent",
+        "target",
         "throttled_since",
     )
 
@@ -123,11 +102,11 @@ class _Life:
         self.route = route
         self.request = request
         self.around = around
-        self.call = route.dialect.encode(
-            route.model.endpoint, request.prompt, request.parameters, messages=request.messages
-        )
+        self.target: Target | None = None
+        self.avoided: Door | None = None
+        self.call: Call | None = None
         self.course = Course()
-        self.renewed = False
+        self.renewed: tuple[Authorizer, ...] = ()
         self.throttled_since: float | None = None
         self.sent: HttpCall | None = None
 
@@ -143,7 +122,8 @@ class _Life:
         while True:
             expected = self.request.estimated_tokens + int(route.expected_completion)
             asked_at = around.clock()
-            if not await route.lane.enter(expected):
+            door = await route.lane.enter(expected, self.avoided)
+            if door is None:
                 raise RunStopping
             began = around.clock()
             course.wait_s += began - asked_at
@@ -153,26 +133,32 @@ class _Life:
             outcome: Outcome | None = None
             self.sent = None
             try:
-                self.sent = await route.authorizer.authorize(self.call, timeout_s=timeout_s)
-                outcome = await self._exchange(self.call, self.sent, began)
+                target, call = self._aim(route.targets[door.number])
+                self.sent = await target.authorizer.authorize(call, timeout_s=timeout_s)
+                outcome = await self._exchange(target, door, call, self.sent, began)
                 if isinstance(outcome, Completion) and outcome.usage is None:
                     usage = estimate_usage(self.request.prompt, outcome.result)
                     outcome = msgspec.structs.replace(outcome, usage=usage)
             except TransportError as error:
                 outcome = error.failure
             finally:
-                if isinstance(outcome, Failure) and outcome.action is Action.THROTTLE:
-                    # Before its place is given away, or the next row would run into the same refusal.
-                    self._pause(outcome, expected, began)
-                route.lane.leave(estimated_tokens=expected, actual_tokens=tokens_of(outcome))
+                # Before its place is given away, or the next row would run into the same refusal.
+                if outcome is not None:
+                    self._learn(door, outcome, expected, began)
+                door.leave(
+                    started=began,
+                    estimated_tokens=expected,
+                    actual_tokens=tokens_of(outcome),
+                    answered=isinstance(outcome, Completion),
+                )
             now = around.clock()
             course.latency_s = now - began
             course.finished_at = around.now()
             if isinstance(outcome, Completion):
-                self._succeeded(outcome, began)
+                self._succeeded(door, outcome, began)
                 return outcome
             course.drop(outcome, route.model)
-            final = await self._judge(self._policy(outcome))
+            final = await self._judge(door, self._policy(outcome))
             if final is not None:
                 return final
 
@@ -187,6 +173,7 @@ class _Life:
                 code=failure.code,
                 message=failure.message,
                 wait_s=wait_s,
+                endpoint=self._endpoint,
             )
         )
 
@@ -205,18 +192,33 @@ class _Life:
 
     def record(self, outcome: Outcome) -> Record:
         """The row's record."""
-        return record_of(self.request, self.route.model, self.course, outcome)
+        return record_of(self.request, self.route.model, self._endpoint, self.course, outcome)
 
-    async def _exchange(self, call: Call, sent: HttpCall, began: float) -> Outcome:
-        route, around = self.route, self.around
-        dialect = route.dialect
-        async with route.transport.exchange(sent) as response:
+    def _aim(self, target: Target) -> tuple[Target, Call]:
+        """The call to `target`, made once for as long as attempts go there."""
+        if self.call is None or self.target is not target:
+            endpoint, request = target.settings.endpoint, self.request
+            self.call = target.dialect.encode(
+                endpoint, request.prompt, request.parameters, messages=request.messages
+            )
+            self.target = target
+        return target, self.call
+
+    @property
+    def _endpoint(self) -> str:
+        return "" if self.target is None else self.target.settings.name
+
+    async def _exchange(
+        self, target: Target, door: Door, call: Call, sent: HttpCall, began: float
+    ) -> Outcome:
+        route, around, dialect = self.route, self.around, target.dialect
+        async with target.transport.exchange(sent) as response:
             header = response.header
             signals = dialect.rate_signals(header)
             if signals is not None:
-                pause_s = route.lane.heed(signals)
+                pause_s = door.heed(signals)
                 if pause_s > 0:
-                    around.observe(Paused(route.model.name, pause_s))
+                    around.observe(Paused(route.model.name, pause_s, target.settings.name))
             if not call.stream:
                 body = await response.read()
                 return dialect.decode(response.status, header, body, now=around.now())
@@ -233,9 +235,20 @@ class _Life:
                 return decoder.finish(broken=error.failure)
             return decoder.finish()
 
-    def _succeeded(self, completion: Completion, began: float) -> None:
+    def _learn(self, door: Door, outcome: Outcome, tokens: int, began: float) -> None:
+        """What a call's outcome says of its endpoint."""
+        if isinstance(outcome, Failure):
+            outcome = self._policy(outcome)
+            if outcome.action is Action.THROTTLE:
+                self._pause(door, outcome, tokens, began)
+        if self.route.lane.several:
+            take_note(
+                self.route, door, outcome, started=began, now=self.around.clock(), observe=self.around.observe
+            )
+
+    def _succeeded(self, door: Door, completion: Completion, began: float) -> None:
         route = self.route
-        route.lane.succeeded(started=began)
+        door.succeeded(started=began)
         route.breaker.succeeded()
         if completion.usage is not None:
             newest = completion.usage.completion_tokens
@@ -247,7 +260,7 @@ class _Life:
             return msgspec.structs.replace(failure, action=Action.RETRY)
         return failure
 
-    async def _judge(self, failure: Failure) -> Failure | None:
+    async def _judge(self, door: Door, failure: Failure) -> Failure | None:
         """What becomes of the attempt after a failed call.
 
         Returns:
@@ -259,20 +272,24 @@ class _Life:
         now = self.around.clock()
         self._count(failure, now)
         if failure.action is Action.REFRESH:
-            refreshed = await self._refresh(failure)
+            refreshed = await self._refresh(door, failure)
             if refreshed is None:
                 return None
             failure = refreshed
         if failure.action is Action.JOB:
+            if self.route.lane.several and self.route.lane.doors_left:
+                return None
             self._refused(failure)
             raise RunStopping
+        self.avoided = door
         if failure.action is Action.THROTTLE and self._goes_on(now):
             return None
         return failure
 
     def _refused(self, failure: Failure) -> None:
-        """The service refuses the whole job: tell it, and end the run."""
-        around, request = self.around, self.request
+        """The service refuses the whole job, and no other endpoint is left: tell it, and end the run."""
+        around, request, target = self.around, self.request, self.target
+        assert target is not None, "an endpoint refused"  # noqa: S101
         around.observe(
             Refused(
                 model=request.model,
@@ -280,30 +297,35 @@ class _Life:
                 kind=failure.kind,
                 code=failure.code,
                 message=failure.message,
+                endpoint=target.settings.name,
             )
         )
-        around.stop.request(job_refused(self._where, failure, self.route.authorizer.found))
+        others = len(self.route.targets) - 1
+        around.stop.request(job_refused(self._where, failure, target.authorizer.found, others=others))
 
     @property
     def _where(self) -> str:
-        where = f"model {self.route.model.name} (endpoint {self.route.model.endpoint})"
+        where = f"model {self.route.model.name} (endpoint {self._endpoint})"
         # Of the address only what is no secret: its query may hold a token.
         return where if self.sent is None else f"{where} at {address(self.sent.url)}"
 
     def _count(self, failure: Failure, now: float) -> None:
         """Let the breaker know; it may end the run."""
-        self._stop_for(self.route.breaker.failed(failure, now, self.request.row_id))
+        self._stop_for(self.route.breaker.failed(failure, now, self.request.row_id), failure)
 
-    def _stop_for(self, reason: str | None) -> None:
+    def _stop_for(self, reason: str | None, failure: Failure) -> None:
+        lane = self.route.lane
+        if failure.action is Action.RETRY and lane.several and lane.spotless:
+            return  # where nothing fails rows still get through
         if reason is not None:
             self.around.stop.request(nothing_succeeds(self._where, reason))
             raise RunStopping
 
     def gave_up(self, failure: Failure) -> None:
         """The row is out of attempts; when nothing but that happens, the run ends and it is left undone."""
-        self._stop_for(self.route.breaker.row_failed(failure))
+        self._stop_for(self.route.breaker.row_failed(failure), failure)
 
-    async def _refresh(self, failure: Failure) -> Failure | None:
+    async def _refresh(self, door: Door, failure: Failure) -> Failure | None:
         """What becomes of a call refused for stale credentials.
 
         Returns:
@@ -312,22 +334,24 @@ class _Life:
         Raises:
             RunStopping: if nothing gets through to the token service any more.
         """
-        route, around, sent = self.route, self.around, self.sent
+        assert self.target is not None, "an endpoint was asked"  # noqa: S101
+        around, sent, authorizer = self.around, self.sent, self.target.authorizer
         try:
-            if not self.renewed and sent is not None and await route.authorizer.renew(sent):
-                self.renewed = True
+            if authorizer not in self.renewed and sent is not None and await authorizer.renew(sent):
+                self.renewed += (authorizer,)
                 return None
+            failure = msgspec.structs.replace(failure, action=Action.JOB)
+            self._learn(door, failure, 0, around.clock())
         except TransportError as error:
             # Mostly transient: the token service is unwell, and the next attempt asks again. Not for ever.
-            if error.failure.action is Action.THROTTLE:
-                self._pause(error.failure, 0, around.clock())
-            self._count(error.failure, around.clock())
-            return error.failure
-        return msgspec.structs.replace(failure, action=Action.JOB)
+            failure = error.failure
+            self._learn(door, failure, 0, around.clock())
+            self._count(failure, around.clock())
+        return failure
 
-    def _pause(self, failure: Failure, tokens: int, began: float) -> None:
+    def _pause(self, door: Door, failure: Failure, tokens: int, began: float) -> None:
         """A call was refused by rate: its endpoint rests."""
-        pause_s = self.route.lane.throttled(
+        pause_s = door.throttled(
             started=began,
             retry_after_s=failure.retry_after_s,
             tokens=tokens,
@@ -340,6 +364,7 @@ class _Life:
                 code=failure.code,
                 message=failure.message,
                 pause_s=pause_s,
+                endpoint=self._endpoint,
             )
         )
 

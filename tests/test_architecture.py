@@ -76,6 +76,8 @@ FLOORS: dict[int, tuple[str, ...]] = {
         "reporting",
         "render.plan_text",  # shows a plan, which is a value of this floor
         "resuming",
+        "rotation",
+        "routing",
         "runner",
         "server",
         "session",

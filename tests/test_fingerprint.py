@@ -7,8 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from qfbatch.fingerprint import differences, fingerprint
-from qfbatch.job.settings import Budget, InputSettings, Job, ModelSettings, ServiceSettings
+from qfbatch.fingerprint import differences, fingerprint, with_earlier
+from qfbatch.job.settings import (
+    Budget,
+    EndpointSettings,
+    InputSettings,
+    Job,
+    ModelSettings,
+    ServiceSettings,
+)
 from qfbatch.limits.quota import Quota
 from qfbatch.pricing import Price
 from qfbatch.retry import RetryPolicy
@@ -78,3 +85,36 @@ def test_what_decides_results_is_named_field_by_field(changed: Job, lines: list[
 def test_what_decides_only_how_may_change(changed: Job) -> None:
     """Limits, retries, prices, addresses, further models and the order of parameters are free to change."""
     assert [] == differences(fingerprint(JOB), fingerprint(changed))
+
+
+def at(*endpoints: str, api: str = "qianfan") -> Job:
+    """The job with these endpoints for its one model."""
+    service = ServiceSettings(api=api)
+    return replace(
+        JOB, models=(replace(MODEL, endpoints=tuple(EndpointSettings(e, e, service) for e in endpoints)),)
+    )
+
+
+@pytest.mark.parametrize(
+    ("way", "lines"),
+    [
+        ([JOB, at("ep"), at("ep", "second"), at("second")], []),
+        ([at("a", "b"), at("b", "c"), at("c", "d"), at("a")], []),
+        ([at("a", "b"), at("c")], ["models.m.endpoint: was ['a', 'b'], is 'c'"]),
+        ([JOB, at("a", "b")], ["models.m.endpoint: was 'ep', is ['a', 'b']"]),
+        ([at("a"), at("a", "b", api="openai")], ["models.m.api: was 'qianfan', is 'openai'"]),
+    ],
+)
+def test_endpoints_of_a_model_come_and_go_while_one_stays(way: list[Job], lines: list[str]) -> None:
+    """What stood beside an endpoint once is the same model; a change with nothing in common is refused."""
+    kept = fingerprint(way[0])
+    for job in way[1:-1]:
+        assert differences(kept, fingerprint(job)) == []
+        kept = with_earlier(kept, fingerprint(job))
+    assert differences(kept, fingerprint(way[-1])) == lines
+
+
+def test_an_endpoint_that_was_mistyped_is_not_kept() -> None:
+    """An endpoint corrected before it answered anything is not taken for the same model later."""
+    kept = with_earlier(fingerprint(at("typo")), fingerprint(at("right")))
+    assert differences(kept, fingerprint(at("typo"))) == ["models.m.endpoint: was 'right', is 'typo'"]

@@ -11,7 +11,7 @@ import click
 
 from qfbatch.checking import ModelCheck, check_models
 from qfbatch.cli.job_options import job_argument, load
-from qfbatch.connecting import service_address
+from qfbatch.connecting import service_addresses
 from qfbatch.errors import ServiceRefused
 from qfbatch.eventloop import new_event_loop
 from qfbatch.progress.events import Surveyed
@@ -37,13 +37,19 @@ def command(job_file: Path, overrides: tuple[str, ...], concurrency: int | None,
     click.echo(f"input        ok: {_input(survey)}")
     if offline:
         return
-    with service_address(job) as base_url, asyncio.Runner(loop_factory=new_event_loop) as loop:
+    with service_addresses(job) as addresses, asyncio.Runner(loop_factory=new_event_loop) as loop:
         checks = loop.run(
-            check_models(job, survey, base_url, environ=environ, now=time.time, clock=time.monotonic)
+            check_models(job, survey, addresses, environ=environ, now=time.time, clock=time.monotonic)
         )
     for check in checks:
         click.echo(_text(check))
-    _refuse(base_url, checks)
+    _refuse(checks)
+
+
+def _who(check: ModelCheck, checks: Sequence[ModelCheck]) -> str:
+    """The model, with its endpoint where it has several."""
+    alone = sum(other.model == check.model for other in checks) == 1
+    return check.model if alone else f"{check.model} (endpoint {check.endpoint})"
 
 
 def _input(survey: Survey) -> str:
@@ -110,8 +116,8 @@ _NEXT_STEPS = {
 }
 
 
-def _refuse(base_url: str, checks: Sequence[ModelCheck]) -> None:
-    """End with what is to be done about the models that did not answer, each step said once.
+def _refuse(checks: Sequence[ModelCheck]) -> None:
+    """End with what is to be done about the endpoints that did not answer, each step said once.
 
     Raises:
         ServiceRefused: there are such models.
@@ -123,8 +129,8 @@ def _refuse(base_url: str, checks: Sequence[ModelCheck]) -> None:
         step = _NEXT_STEPS.get(check.outcome.kind, "Look the code up in the service's documentation.")
         if check.outcome.kind is ErrorKind.INVALID_REQUEST and check.outcome.action is Action.JOB:
             step = _NO_CALL
-        steps[step.format(address=base_url, credentials=check.credentials)] = None
+        steps[step.format(address=check.base_url, credentials=check.credentials)] = None
     if failed:
         raise ServiceRefused(
-            f"no answer from {', '.join(check.model for check in failed)}.", hint="\n".join(steps)
+            f"no answer from {', '.join(_who(check, checks) for check in failed)}.", hint="\n".join(steps)
         )

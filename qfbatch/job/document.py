@@ -165,11 +165,56 @@ class LimitsSection(_Section):
     )
 
 
+class QuotaSection(_Section):
+    """Limits that several endpoints share, because the service counts their calls together."""
+
+    concurrency: Annotated[int, Field(ge=1, le=100_000)] | None = Field(
+        default=None, description="calls in flight at once; by default only the run's limit"
+    )
+    qps: Above0 | None = Field(default=None, description="calls a second")
+    rpm: Above0 | None = Field(default=None, description="calls a minute")
+    tpm: Above0 | None = Field(default=None, description="tokens a minute, prompt and completion")
+
+
+class EndpointSection(_Section):
+    """One of several places that serve the same model."""
+
+    endpoint: Text = Field(description="how the service calls it: the last part of the URL")
+    name: Text | None = Field(
+        default=None, description="how results and messages call it, unique in its model; by default endpoint"
+    )
+    weight: Annotated[float, Field(gt=0, le=1_000_000, allow_inf_nan=False)] = Field(
+        default=1.0, description="its part of the model's calls, against the other endpoints' weights"
+    )
+    service: ServiceSection | None = Field(
+        default=None,
+        description="where it is, if not with its model; what it does not say is the model's",
+    )
+    limits: LimitsSection | None = Field(
+        default=None, description="this endpoint's own limits, beside the model's and the run's"
+    )
+    quota: Text | None = Field(default=None, description="the name under quotas of limits it shares")
+
+
 class ModelSection(_Section):
-    """One model; every row goes through each of them."""
+    """One model; every row goes through each of them. Exactly one of endpoint and endpoints is given."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"oneOf": [{"required": ["endpoint"]}, {"required": ["endpoints"]}]}
+    )
 
     name: Text = Field(description="how results and reports call it; unique")
-    endpoint: Text = Field(description="how the service calls it: the last part of the URL")
+    endpoint: Text | None = Field(
+        default=None, description="how the service calls it: the last part of the URL"
+    )
+    endpoints: Annotated[list[EndpointSection], Field(min_length=1)] | None = Field(
+        default=None,
+        description="the places that serve it, where there are several: a row is asked at any of them",
+    )
+    service: ServiceSection | None = Field(
+        default=None,
+        description="which service has it, if not the job's; what it does not say is the job's",
+    )
     parameters: Parameters | None = Field(
         default=None, description="this model's own; they win over the job's"
     )
@@ -180,6 +225,7 @@ class ModelSection(_Section):
         default=None,
         description="this model's own limits, beside the run's, whose concurrency it has by default",
     )
+    quota: Text | None = Field(default=None, description="the name under quotas of limits it shares")
 
 
 class RetrySection(_Section):
@@ -255,6 +301,9 @@ class JobDocument(_Section):
     limits: LimitsSection | None = Field(
         default=None, description="how many calls at once and per time, for the run"
     )
+    quotas: dict[Text, QuotaSection] | None = Field(
+        default=None, description="limits that models or endpoints share, by a name of your own"
+    )
     budget: BudgetSection | None = Field(default=None, description="where a run stops by itself")
     output: OutputSection | None = Field(default=None, description="where results go")
 
@@ -267,8 +316,13 @@ SECTIONS: dict[tuple[str, ...], type[BaseModel]] = {
     ("models",): ModelSection,
     ("models", "price"): PriceSection,
     ("models", "limits"): LimitsSection,
+    ("models", "service"): ServiceSection,
+    ("models", "endpoints"): EndpointSection,
+    ("models", "endpoints", "service"): ServiceSection,
+    ("models", "endpoints", "limits"): LimitsSection,
     ("retry",): RetrySection,
     ("limits",): LimitsSection,
+    ("quotas",): QuotaSection,  # under a name of the user's own
     ("budget",): BudgetSection,
     ("output",): OutputSection,
 }

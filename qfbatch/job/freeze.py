@@ -2,24 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from qfbatch.job.document import (
     BudgetSection,
+    EndpointSection,
     InputSection,
     JobDocument,
     LimitsSection,
     ModelSection,
     OutputSection,
     PriceSection,
+    QuotaSection,
     RetrySection,
     ServiceSection,
 )
-from qfbatch.job.settings import Budget, InputSettings, Job, ModelSettings, ServiceSettings
+from qfbatch.job.services import takes_over
+from qfbatch.job.settings import (
+    Budget,
+    EndpointSettings,
+    InputSettings,
+    Job,
+    ModelSettings,
+    ServiceSettings,
+)
 from qfbatch.limits.quota import Quota
 from qfbatch.pricing import Price
 from qfbatch.retry import RetryPolicy
+from qfbatch.service.dialect import Access
+from qfbatch.service.dialects import dialect_named
 from qfbatch.service.parameters import body_fields
 from qfbatch.storage.access import StorageAccess
 from qfbatch.storage.address import parse_path
@@ -31,7 +44,7 @@ def freeze(
     document: JobDocument,
     *,
     source: Path,
-    base_url: str,
+    addresses: Mapping[Access, str],
     environment: Sequence[str],
     warnings: Sequence[str],
     access: StorageAccess,
@@ -41,23 +54,23 @@ def freeze(
     Args:
         document: without any problem.
         source: the job file.
-        base_url: from the file, the environment, or the default.
+        addresses: of services that state no base_url: from the environment, or the default.
         environment: names of the variables that were read.
         warnings: what is allowed but probably not meant.
         access: to object storage.
     """
     limits = document.limits or LimitsSection()
-    service = document.service or ServiceSection()
     budget = document.budget or BudgetSection()
     output = (document.output or OutputSection()).path
+    default = ServiceSettings()
+    default = replace(default, base_url=_address(default.api, addresses))
+    service = _service(document.service, default, addresses)
     return Job(
         name=document.name,
         source=source,
         input=_input(document.input, access),
-        service=ServiceSettings(
-            api=service.api, base_url=base_url, auth=service.auth, key_env=service.key_env
-        ),
-        models=tuple(_model(model, document, limits) for model in document.models),
+        service=service,
+        models=tuple(_model(model, document, limits, service, addresses) for model in document.models),
         retry=_retry(document.retry or RetrySection()),
         limits=_quota(limits),
         budget=Budget(max_cost=budget.max_cost, max_total_tokens=budget.max_total_tokens),
@@ -65,6 +78,7 @@ def freeze(
         environment=tuple(sorted(environment)),
         warnings=tuple(warnings),
         access=access,
+        quotas={name: _shared(quota, limits) for name, quota in (document.quotas or {}).items()},
     )
 
 
@@ -82,19 +96,74 @@ def _input(section: InputSection, access: StorageAccess) -> InputSettings:
     )
 
 
-def _model(section: ModelSection, document: JobDocument, run: LimitsSection) -> ModelSettings:
-    quota = None
-    if section.limits is not None:
-        # What the model does not say is the run's: a model's own qps must not bring a concurrency of its own.
-        given = section.limits.model_fields_set
-        inherited = {name: getattr(run, name) for name in ("concurrency", "adaptive") if name not in given}
-        quota = _quota(section.limits.model_copy(update=inherited))
+def _service(
+    section: ServiceSection | None, around: ServiceSettings, addresses: Mapping[Access, str]
+) -> ServiceSettings:
+    """A service; what its section does not say is as `services.takes_over` tells."""
+    given = {} if section is None else section.model_dump(exclude_unset=True, exclude_none=True)
+    api = given.get("api", around.api)
+    if not takes_over(api, around.api):
+        around = ServiceSettings(api=api, base_url=_address(api, addresses))
+    return replace(around, **given)
+
+
+def _address(api: str, addresses: Mapping[Access, str]) -> str:
+    access = dialect_named(api).access
+    return addresses.get(access, access.base_url)
+
+
+def _model(
+    section: ModelSection,
+    document: JobDocument,
+    run: LimitsSection,
+    service: ServiceSettings,
+    addresses: Mapping[Access, str],
+) -> ModelSettings:
+    own_service = None if section.service is None else _service(section.service, service, addresses)
+    endpoints = tuple(
+        _endpoint(endpoint, section, run, _service(endpoint.service, own_service or service, addresses))
+        for endpoint in section.endpoints or ()
+    )
     return ModelSettings(
         name=section.name,
-        endpoint=section.endpoint,
+        endpoint=section.endpoint or "",
         parameters=body_fields(document.parameters or {}, section.parameters or {}),
-        quota=quota,
+        quota=None if section.limits is None else _quota(_within(section.limits, run)),
         price=None if section.price is None else _price(section.price),
+        service=own_service,
+        shared_quota=section.quota,
+        endpoints=endpoints,
+    )
+
+
+def _endpoint(
+    section: EndpointSection, model: ModelSection, run: LimitsSection, service: ServiceSettings
+) -> EndpointSettings:
+    around = run if model.limits is None else _within(model.limits, run)
+    return EndpointSettings(
+        name=section.name or section.endpoint,
+        endpoint=section.endpoint,
+        service=service,
+        weight=section.weight,
+        quota=None if section.limits is None else _quota(_within(section.limits, around)),
+        shared_quota=section.quota or model.quota,
+    )
+
+
+def _within(section: LimitsSection, around: LimitsSection) -> LimitsSection:
+    """Limits beside those around them: a qps of its own must not bring a concurrency of its own."""
+    given = section.model_fields_set
+    inherited = {name: getattr(around, name) for name in ("concurrency", "adaptive") if name not in given}
+    return section.model_copy(update=inherited)
+
+
+def _shared(section: QuotaSection, run: LimitsSection) -> Quota:
+    return Quota(
+        concurrency=run.concurrency if section.concurrency is None else section.concurrency,
+        qps=section.qps,
+        rpm=section.rpm,
+        tpm=section.tpm,
+        adaptive=run.adaptive,
     )
 
 

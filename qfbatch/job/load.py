@@ -12,17 +12,20 @@ from pydantic import ValidationError
 
 from qfbatch.errors import JobFileError
 from qfbatch.job import values
-from qfbatch.job.checks import both_sampling_limits, check_together, dialect_of, unpriced_models
+from qfbatch.job.checks import both_sampling_limits, check_together, unpriced_models
 from qfbatch.job.document import JobDocument
+from qfbatch.job.endpoint_checks import unused_quotas
 from qfbatch.job.freeze import freeze
 from qfbatch.job.interpolate import interpolate
 from qfbatch.job.messages import take_errors, wants_text
 from qfbatch.job.overrides import apply_overrides
 from qfbatch.job.problems import Findings, NotReadable, Problem
 from qfbatch.job.secrets import looks_secret, refuse_secrets
+from qfbatch.job.services import job_service, places
 from qfbatch.job.settings import Job
 from qfbatch.job.tree import Loc, Place, Scalar, Section, find, to_data, walk
 from qfbatch.job.yaml_lines import parse
+from qfbatch.service.dialect import Access
 from qfbatch.service.dialects import DIALECTS
 from qfbatch.service.parameters import TextListRule, TextRule
 from qfbatch.storage.access import StorageAccess
@@ -56,15 +59,15 @@ def load_job(path: Path, *, environ: Mapping[str, str], overrides: Sequence[str]
     refuse_secrets(findings)  # as read from the environment
     document = _validate(findings)
     check_together(findings)
-    base_url = _base_url(findings, document, environ, names)
+    addresses = _addresses(findings, environ, names)
     if findings.problems or document is None:
         raise JobFileError(str(path), findings.lines(), hint=_hint(findings))
     data = to_data(root)
-    warnings = [*both_sampling_limits(data), *unpriced_models(data)]
+    warnings = [*both_sampling_limits(data), *unpriced_models(data), *unused_quotas(data)]
     return freeze(
         document,
         source=path,
-        base_url=base_url,
+        addresses=addresses,
         environment=tuple(names),
         warnings=warnings,
         access=StorageAccess(environ),
@@ -142,27 +145,24 @@ def _keep_text(findings: Findings, loc: Loc) -> bool:
     return True
 
 
-def _base_url(
-    findings: Findings, document: JobDocument | None, environ: Mapping[str, str], names: set[str]
-) -> str:
-    """The file's base URL, else the environment's, else the service's own."""
-    given = find(findings.root, ("service", "base_url"))
-    if given is not None and not (isinstance(given, Scalar) and given.value is None):
-        service = document.service if document is not None else None
-        return (service.base_url if service is not None else None) or ""
-    access = dialect_of(to_data(findings.root)).access
-    text = environ.get(access.variable, "").strip()
-    if not text:
-        return access.base_url
-    names.add(access.variable)
-    place = Place(0, access.variable)
-    try:
-        if looks_secret(text):
-            findings.problems.append(Problem(place, "must not hold credentials"))
-        return values.base_url(text)
-    except ValueError as error:
-        findings.problems.append(Problem(place, str(error)))
-        return ""
+def _addresses(findings: Findings, environ: Mapping[str, str], names: set[str]) -> dict[Access, str]:
+    """Where services are that state no address, if the environment says."""
+    data = to_data(findings.root)
+    asked = [place.service for place in places(data)] or [job_service(data)]
+    found = {}
+    for access in dict.fromkeys(s.dialect.access for s in asked if "base_url" not in s.values):
+        text = environ.get(access.variable, "").strip()
+        if not text:
+            continue
+        names.add(access.variable)
+        place = Place(0, access.variable)
+        try:
+            if looks_secret(text):
+                findings.problems.append(Problem(place, "must not hold credentials"))
+            found[access] = values.base_url(text)
+        except ValueError as error:
+            findings.problems.append(Problem(place, str(error)))
+    return found
 
 
 def _hint(findings: Findings) -> str:

@@ -100,7 +100,9 @@ def _unknown_key(loc: Loc) -> str:
 
 
 def _section_of(loc: Loc) -> tuple[str, ...]:
-    return tuple(step for step in loc[:-1] if isinstance(step, str))
+    """The section a key stands in, as `SECTIONS` names it: without list positions and names of quotas."""
+    steps = tuple(step for step in loc[:-1] if isinstance(step, str))
+    return steps[:1] if steps[:1] == ("quotas",) else steps
 
 
 def _all_keys() -> dict[str, list[str]]:
@@ -113,6 +115,8 @@ def _all_keys() -> dict[str, list[str]]:
 
 
 def _homes(key: str) -> list[str]:
-    """Sections that know `key`; a model's own limits are not told apart from the run's."""
+    """Sections that know `key`, the widest ones: limits and a service may stand in several places."""
     homes = [section for section, names in _all_keys().items() if key in names]
-    return [home for home in homes if home != "models.limits"]
+    narrower = {"models.limits", "models.service", "models.endpoints.limits", "models.endpoints.service"}
+    widest = [home for home in homes if home not in {*narrower, "models.endpoints", "quotas"}]
+    return widest or [home for home in homes if home not in narrower]

@@ -66,23 +66,50 @@ class ServiceSettings:
 
 
 @dataclass(frozen=True, slots=True)
-class ModelSettings:
-    """One model the rows go through.
+class EndpointSettings:
+    """One place a model may be asked at.
 
     Attributes:
-        name: how results and reports call it.
+        name: how results and messages call it: the endpoint, unless the job names it.
         endpoint: how the service calls it: the last part of the URL (V1).
-        parameters: body fields sent beside the prompt: the job's, overridden by the model's own; includes
-            `stream` and whatever stood under `extra`.
-        quota: the model's own limits, beside the run's.
-        price: None where the job states none.
+        service: which service has it.
+        weight: its part of the model's calls, against the other endpoints' weights.
+        quota: its own limits, beside the model's and the run's.
+        shared_quota: the name of the quota it shares with others; None where it shares none.
     """
 
     name: str
     endpoint: str
+    service: ServiceSettings
+    weight: float = 1.0
+    quota: Quota | None = None
+    shared_quota: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSettings:
+    """One model the rows go through. `Job.endpoints_of` says where it is asked, whichever way it is written.
+
+    Attributes:
+        name: how results and reports call it.
+        endpoint: how the service calls it: the last part of the URL (V1); empty where `endpoints` are given.
+        parameters: body fields sent beside the prompt: the job's, overridden by the model's own; includes
+            `stream` and whatever stood under `extra`.
+        quota: the model's own limits, beside the run's.
+        price: None where the job states none.
+        service: which service has it; None: the job's.
+        shared_quota: the name of the quota its one endpoint shares with others.
+        endpoints: the places that serve it, where the job lists them; they all speak one dialect.
+    """
+
+    name: str
+    endpoint: str = ""
     parameters: Mapping[str, Any] = field(default_factory=dict)
     quota: Quota | None = None
     price: Price | None = None
+    service: ServiceSettings | None = None
+    shared_quota: str | None = None
+    endpoints: tuple[EndpointSettings, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +134,7 @@ class Job:
         name: names the run directory unless `output.path` does.
         source: the job file it came from.
         input, service, models, retry, limits, budget: its sections.
+        quotas: limits that endpoints share, by name.
         output_path: the run directory: a folder, or a place in object storage.
         access: to object storage.
         environment: names of environment variables the file read, for the manifest (never their values).
@@ -125,3 +153,21 @@ class Job:
     environment: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     access: StorageAccess = StorageAccess()  # noqa: RUF009 - as above
+    quotas: Mapping[str, Quota] = field(default_factory=dict)
+
+    def endpoints_of(self, model: ModelSettings) -> tuple[EndpointSettings, ...]:
+        """The places that serve one of its models, at least one."""
+        if model.endpoints:
+            return model.endpoints
+        service = model.service or self.service
+        return (EndpointSettings(model.endpoint, model.endpoint, service, shared_quota=model.shared_quota),)
+
+    def api_of(self, model: ModelSettings) -> str:
+        """The dialect that one of its models is asked in."""
+        return self.endpoints_of(model)[0].service.api
+
+    @property
+    def services(self) -> tuple[ServiceSettings, ...]:
+        """The services its models are asked at, each once, in the order of the file."""
+        found = (endpoint.service for model in self.models for endpoint in self.endpoints_of(model))
+        return tuple(dict.fromkeys(found))

@@ -94,6 +94,11 @@ models:                          # every row goes through each of them
     # price: {{prompt_per_1k: 0.004, completion_per_1k: 0.004, currency: CNY,   # by tokens, …
     #   unit_hour: 20, units: 1}}       # … by compute unit and hour, or by both
     # limits: {{qps: 1}}               # this model's own, beside the run's
+  # - name: pythia-6.9b
+  #   quota: account                # it shares the limits of this name under quotas
+  #   endpoints:                    # instead of endpoint: the places that serve the same model
+  #     - {{endpoint: first, weight: 2}}   # twice the calls of one with weight 1
+  #     - {{endpoint: second, name: spare, service: {{base_url: "http://127.0.0.1:8600"}}}}
 
 parameters:                      # for all models; a row's own `parameters` column wins
 {_parameters(dialect.rules)}
@@ -115,6 +120,9 @@ limits:                          # all that are set hold together
   # rpm: 60                      # calls a minute
   # tpm: 60000                   # tokens a minute
   # adaptive: {str(limits.adaptive).lower()}               # fewer calls at once while the service throttles
+
+quotas:                          # limits that models or endpoints share, by a name of your own
+  # account: {{rpm: 300}}
 
 budget:                          # the run stops there, and can be resumed with a larger one
   # max_cost: 10                 # in the models' currency; needs prices

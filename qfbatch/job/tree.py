@@ -77,6 +77,20 @@ def to_data(node: Node) -> Any:
     return {key: to_data(child) for key, child in node.nodes.items()}
 
 
+def mapping(owner: Any, key: str) -> dict[str, Any]:
+    """The mapping under `key` of plain data; empty where there is none."""
+    value = owner.get(key) if isinstance(owner, dict) else None
+    return value if isinstance(value, dict) else {}
+
+
+def mappings(owner: Any, key: str) -> Iterator[tuple[int, dict[str, Any]]]:
+    """The mappings listed under `key` of plain data, each with its position."""
+    listed = owner.get(key) if isinstance(owner, dict) else None
+    for index, value in enumerate(listed if isinstance(listed, list) else []):
+        if isinstance(value, dict):
+            yield index, value
+
+
 def walk(node: Node, loc: Loc = ()) -> Iterator[tuple[Loc, Node]]:
     """Every node with the way to it, in reading order."""
     yield loc, node

@@ -7,6 +7,7 @@ the key.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from difflib import get_close_matches
 from typing import Any
 from urllib.parse import urlsplit
@@ -97,6 +98,12 @@ def api(text: str) -> str:
         *first, last = DIALECTS
         raise ValueError(f"must be {', '.join(first)} or {last}, not {shown(text)}") from None
     return text
+
+
+def nearest_of(text: str, known: Sequence[str]) -> str:
+    """`did you mean …?` where one of the known texts is near; else empty."""
+    nearest = get_close_matches(text, known, n=1)
+    return f'did you mean "{nearest[0]}"?' if nearest else ""
 
 
 def auth(text: str) -> str:

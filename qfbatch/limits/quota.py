@@ -22,3 +22,19 @@ class Quota:
     rpm: float | None = None
     tpm: float | None = None
     adaptive: bool = True
+
+
+def stricter(one: Quota, other: Quota) -> Quota:
+    """What keeps both: of each limit the lower one."""
+
+    def lower(first: float | None, second: float | None) -> float | None:
+        known = [limit for limit in (first, second) if limit is not None]
+        return min(known, default=None)
+
+    return Quota(
+        concurrency=min(one.concurrency, other.concurrency),
+        qps=lower(one.qps, other.qps),
+        rpm=lower(one.rpm, other.rpm),
+        tpm=lower(one.tpm, other.tpm),
+        adaptive=one.adaptive and other.adaptive,
+    )

@@ -67,6 +67,7 @@ class AttemptFailed(Struct, frozen=True, tag=True):
     code: int | None
     message: str
     wait_s: float = 0.0
+    endpoint: str = ""
 
 
 class Throttled(Struct, frozen=True, tag=True):
@@ -77,6 +78,7 @@ class Throttled(Struct, frozen=True, tag=True):
     code: int | None
     message: str
     pause_s: float
+    endpoint: str = ""
 
 
 class Paused(Struct, frozen=True, tag=True):
@@ -84,6 +86,7 @@ class Paused(Struct, frozen=True, tag=True):
 
     model: str
     pause_s: float
+    endpoint: str = ""
 
 
 class Refused(Struct, frozen=True, tag=True):
@@ -94,6 +97,34 @@ class Refused(Struct, frozen=True, tag=True):
     kind: ErrorKind
     code: int | None
     message: str
+    endpoint: str = ""
+
+
+class EndpointLeft(Struct, frozen=True, tag=True):
+    """An endpoint of a model is passed over from now on, while the model has others.
+
+    Attributes:
+        model: whose.
+        endpoint: as the job calls it.
+        kind, code, message: the failure that decided it.
+        again_in_s: when it is tried again; None if it refuses the job, and is not.
+        left: endpoints of the model that still take part.
+    """
+
+    model: str
+    endpoint: str
+    kind: ErrorKind
+    code: int | None
+    message: str
+    again_in_s: float | None
+    left: int
+
+
+class EndpointBack(Struct, frozen=True, tag=True):
+    """An endpoint that was down answers again."""
+
+    model: str
+    endpoint: str
 
 
 class TokenRenewed(Struct, frozen=True, tag=True):
@@ -171,6 +202,8 @@ Event = (
     | Throttled
     | Paused
     | Refused
+    | EndpointLeft
+    | EndpointBack
     | TokenRenewed
     | RowsCommitted
     | ShardClosed

@@ -9,6 +9,8 @@ from msgspec.structs import replace
 
 from qfbatch.progress.events import (
     AttemptFailed,
+    EndpointBack,
+    EndpointLeft,
     Event,
     ObserverFailed,
     Paused,
@@ -82,6 +84,10 @@ def told(event: Event) -> Told | None:
         case Refused():
             code = "" if event.code is None else f"error {event.code}: "
             text = f"{event.model}: row {event.row_id}: the service refuses the job: {code}{event.message}"
+        case EndpointLeft():
+            text = _left(event)
+        case EndpointBack():
+            text = f"{event.model}: endpoint {event.endpoint} answers again"
         case TokenRenewed():
             return Told("info", "the access token was renewed")
         case Stopping() if event.in_flight:
@@ -91,3 +97,13 @@ def told(event: Event) -> Told | None:
         case _:
             return None
     return Told("warning", text)
+
+
+def _left(event: EndpointLeft) -> str:
+    code = "" if event.code is None else f"error {event.code}: "
+    if event.again_in_s is None:
+        what = f"refuses the job and is not asked any more ({code}{event.message})"
+    else:
+        what = f"is down ({code}{event.message}); tried again in {event.again_in_s:g} s"
+    others = "1 other endpoint goes on" if event.left == 1 else f"{event.left} other endpoints go on"
+    return f"{event.model}: endpoint {event.endpoint} {what}; {others if event.left else 'no other is well'}"

@@ -30,7 +30,7 @@ from opentelemetry.trace import Link, Span, SpanKind, Status, StatusCode, Tracer
 
 from qfbatch._version import __version__
 from qfbatch.errors import UsageError
-from qfbatch.job.settings import LOCAL, Job
+from qfbatch.job.settings import LOCAL, EndpointSettings, Job
 from qfbatch.progress.events import AttemptFailed, Event, RowsCommitted, RunEnded, RunStarted, Throttled
 from qfbatch.records import Record
 
@@ -87,12 +87,10 @@ class Tracing:
             description="Number of input and output tokens used.",
             explicit_bucket_boundaries_advisory=TOKEN_BUCKETS,
         )
-        api = job.service.api
-        self._by_name = api == "qianfan"  # V1 requests name no model: the job's own name is the telling one
-        self._common: dict[str, Any] = {
-            "gen_ai.operation.name": OPERATIONS.get(api, "text_completion"),
-            "gen_ai.provider.name": PROVIDERS.get(api, api),
-            **_server(job.service.base_url),
+        self._about = {
+            (model.name, endpoint.name): _attributes(model.name, endpoint)
+            for model in job.models
+            for endpoint in job.endpoints_of(model)
         }
         self._run: Span | None = None
         self._links: list[Link] = []
@@ -144,9 +142,7 @@ class Tracing:
 
     def _row(self, record: Record) -> None:
         troubles = self._troubles.pop((record.model, record.row_id), ())
-        attributes = self._common | {
-            "gen_ai.request.model": record.model if self._by_name else record.endpoint
-        }
+        attributes = self._about[record.model, record.endpoint]
         measured = dict(attributes)
         if record.error_kind is not None:
             measured["error.type"] = str(record.error_kind)
@@ -249,6 +245,18 @@ def _of_row(record: Record) -> dict[str, Any]:
             value = sent[name]
             found[attribute] = [value] if name == "stop" and isinstance(value, str) else value
     return {name: value for name, value in found.items() if value is not None}
+
+
+def _attributes(model: str, endpoint: EndpointSettings) -> dict[str, Any]:
+    """What all calls to one endpoint of a model have in common."""
+    api = endpoint.service.api
+    by_name = api == "qianfan"  # V1 requests name no model: the job's own name is the telling one
+    return {
+        "gen_ai.operation.name": OPERATIONS.get(api, "text_completion"),
+        "gen_ai.provider.name": PROVIDERS.get(api, api),
+        **_server(endpoint.service.base_url),
+        "gen_ai.request.model": model if by_name else endpoint.endpoint,
+    }
 
 
 def _server(base_url: str) -> dict[str, Any]:

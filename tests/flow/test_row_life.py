@@ -9,18 +9,19 @@ import msgspec
 import pytest
 
 from qfbatch import worker
-from qfbatch.admission import Admission
+from qfbatch.admission import Admission, Passage
 from qfbatch.breaker import Breaker, BreakerPolicy
-from qfbatch.job.settings import ModelSettings
+from qfbatch.job.settings import EndpointSettings, ModelSettings, ServiceSettings
 from qfbatch.limits.gate import Gate
 from qfbatch.limits.quota import Quota
 from qfbatch.pricing import Price
 from qfbatch.progress.events import AttemptFailed, Event, Refused, Throttled
 from qfbatch.records import Action, ErrorKind, Failure, Record, Status, Usage
 from qfbatch.retry import RetryPolicy
+from qfbatch.routing import Route, Target
 from qfbatch.stopping import Stop, address
 from qfbatch.transport import HttpCall, TransportError
-from qfbatch.worker import Route, Surroundings, work
+from qfbatch.worker import Surroundings, work
 
 from .services import THROTTLED, Answer, ScriptedService, Wire, answered
 from .simulated_time import simulate
@@ -66,10 +67,8 @@ class Life:
         self.stop.on_request(admission.close)
         route = Route(
             model=ModelSettings("m", "ep", price=Price(1.0, 2.0)),
-            dialect=wire,
-            transport=wire,
-            authorizer=wire,
-            lane=admission.lane("m", Gate(Quota(), loop.time())),
+            targets=(Target(EndpointSettings("ep", "ep", ServiceSettings()), wire, wire, wire),),
+            lane=admission.lane("m", [Passage(Gate(Quota(), loop.time()))]),
             breaker=Breaker(BreakerPolicy(), loop.time()),
             retry=self._retry,
         )
@@ -133,7 +132,7 @@ def test_a_refusal_is_told_once_with_its_row() -> None:
     """What the service refuses for all rows is an event of its own, with the service's code."""
     life = Life(msgspec.structs.replace(WRONG, action=Action.JOB))
     assert [None] == simulate(life.run())
-    refused = Refused("m", "r0", ErrorKind.INVALID_REQUEST, 336003, "bad request")
+    refused = Refused("m", "r0", ErrorKind.INVALID_REQUEST, 336003, "bad request", endpoint="ep")
     assert [refused] == [event for event in life.events if isinstance(event, Refused)]
 
 

@@ -7,7 +7,7 @@ import random
 
 import pytest
 
-from qfbatch.admission import Admission, Lane
+from qfbatch.admission import Admission, Door, Lane, Passage
 from qfbatch.errors import Interrupted
 from qfbatch.job.settings import Budget
 from qfbatch.limits.gate import Gate
@@ -27,7 +27,7 @@ def lane(concurrency: int, qps: float | None = None) -> Lane:
     """A lane of its own on the running loop."""
     loop = asyncio.get_running_loop()
     admission = Admission(Gate(Quota(concurrency, adaptive=False), loop.time()), loop, random.Random(1))
-    return admission.lane("m", Gate(Quota(concurrency, qps=qps), loop.time()))
+    return admission.lane("m", [Passage(Gate(Quota(concurrency, qps=qps), loop.time()))])
 
 
 def test_calls_on_their_way_are_recorded_and_nothing_else_begins() -> None:
@@ -70,17 +70,18 @@ def test_cancelled_waiter_gives_its_place_back() -> None:
 
     async def main() -> None:
         way = lane(1)
-        assert await way.enter(1)
+        door = await way.enter(1)
+        assert door is not None
         waiting = [asyncio.ensure_future(way.enter(1)) for _ in range(3)]
         await asyncio.sleep(1.0)
         waiting[0].cancel()  # still waiting
         await asyncio.sleep(0)
-        way.leave(estimated_tokens=1, actual_tokens=None)  # admits waiting[1] ...
+        door.leave(started=0.0, estimated_tokens=1, actual_tokens=None)  # admits waiting[1] ...
         waiting[1].cancel()  # ... which is cancelled before it learns of it
         done = await asyncio.gather(*waiting, return_exceptions=True)
-        assert [asyncio.CancelledError, asyncio.CancelledError, bool] == [type(outcome) for outcome in done]
-        way.leave(estimated_tokens=1, actual_tokens=None)
-        assert 0 == way.gate.statistics(0.0).in_flight
+        assert [asyncio.CancelledError, asyncio.CancelledError, Door] == [type(outcome) for outcome in done]
+        door.leave(started=0.0, estimated_tokens=1, actual_tokens=None)
+        assert 0 == way.statistics(0.0).in_flight
 
     simulate(main())
 

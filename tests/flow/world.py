@@ -4,23 +4,33 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 from qfbatch.admission import Admission
 from qfbatch.breaker import Breaker, BreakerPolicy
 from qfbatch.budget import BudgetGuard
+from qfbatch.connecting import Connection
 from qfbatch.crew import Crew
 from qfbatch.errors import Interrupted
 from qfbatch.feed import Feed, ShardWork
-from qfbatch.job.settings import Budget, ModelSettings
+from qfbatch.job.settings import (
+    Budget,
+    EndpointSettings,
+    InputSettings,
+    Job,
+    ModelSettings,
+    ServiceSettings,
+)
 from qfbatch.limits.gate import Gate
 from qfbatch.limits.quota import Quota
 from qfbatch.progress.events import Event
 from qfbatch.records import Record, Request, Shard
 from qfbatch.retry import RetryPolicy
+from qfbatch.routing import Route, open_routes, places_at_once
 from qfbatch.stopping import Stop
-from qfbatch.worker import Route, Surroundings, work
+from qfbatch.worker import Surroundings, work
 
 from .services import Service, Wire
 from .simulated_time import simulate
@@ -68,12 +78,29 @@ class Ended:
         return self.ended - self.began
 
 
+def models_of(services: Mapping[str, Service | Mapping[str, Service]]) -> tuple[ModelSettings, ...]:
+    """Models with one endpoint each, or several by their names; each endpoint is a service of its own."""
+    return tuple(
+        ModelSettings(name, f"ep-{name}", service=at(name))
+        if not isinstance(service, Mapping)
+        else ModelSettings(name, endpoints=tuple(EndpointSettings(end, end, at(end)) for end in service))
+        for name, service in services.items()
+    )
+
+
+def at(name: str) -> ServiceSettings:
+    """Where the service of this name is."""
+    return ServiceSettings(base_url=f"http://{name}", auth="none")
+
+
 async def run(
-    services: dict[str, Service],
+    services: Mapping[str, Service | Mapping[str, Service]],
     rows: int,
     *,
     limits: Quota,
     quotas: dict[str, Quota] | None = None,
+    models: Sequence[ModelSettings] | None = None,
+    shared: dict[str, Quota] | None = None,
     retry: RetryPolicy | None = None,
     breaker: BreakerPolicy = PATIENT,
     budget: Budget | None = None,
@@ -82,7 +109,23 @@ async def run(
     watch: Callable[[Ended], None] | None = None,
     seed: int = 1,
 ) -> Ended:
-    """The runner's own wiring, without files: every row through each model, until done or stopped."""
+    """The runner's own flow, without files: every row through each model, until done or stopped.
+
+    Args:
+        services: by model; where a model has several endpoints, by endpoint within it.
+        rows: through each model.
+        limits: the run's.
+        quotas: the models' own, beside it.
+        models: their settings, where they are more than `models_of` makes of the services.
+        shared: quotas by name.
+        retry: as in a job.
+        breaker: when it trips.
+        budget: as in a job.
+        stop_after_s: stops the run.
+        estimated_tokens: of every prompt.
+        watch: told at the start where to look.
+        seed: of all chance.
+    """
     loop = asyncio.get_running_loop()
     rng = random.Random(seed)
     ended = Ended(began=loop.time())
@@ -95,21 +138,32 @@ async def run(
         timer = loop.call_later(stop_after_s, ended.stop.request, Interrupted("enough."))
     if watch is not None:
         watch(ended)
+    job = Job(
+        name="world",
+        source=Path("world.yaml"),
+        input=InputSettings(paths=()),
+        service=ServiceSettings(),
+        models=tuple(
+            replace(model, quota=(quotas or {}).get(model.name, model.quota))
+            for model in models or models_of(services)
+        ),
+        retry=retry or RetryPolicy(),
+        limits=limits,
+        budget=budget or Budget(),
+        output_path=Path("nowhere"),
+        quotas=shared or {},
+    )
     crews = []
-    for name, service in services.items():
-        wire = Wire(service)
-        quota = (quotas or {}).get(name) or Quota(limits.concurrency, adaptive=limits.adaptive)
-        route = Route(
-            model=ModelSettings(name, f"ep-{name}"),
-            dialect=wire,
-            transport=wire,
-            authorizer=wire,
-            lane=admission.lane(name, Gate(quota, loop.time())),
-            breaker=Breaker(breaker, loop.time()),
-            retry=retry or RetryPolicy(),
-        )
+    for route in open_routes(
+        job,
+        _wires(services),
+        admission,
+        breaker=lambda _: Breaker(breaker, loop.time()),
+        now=loop.time(),
+    ):
+        name = route.model.name
         feed = Feed(_shards(rows), _loader(name, estimated_tokens), _finisher(ended, name))
-        crews.append(_crew(min(quota.concurrency, limits.concurrency), route, feed, ended, guard, rng))
+        crews.append(_crew(places_at_once(job, route.model), route, feed, ended, guard, rng))
     await asyncio.gather(*crews)
     if timer is not None:
         timer.cancel()
@@ -117,10 +171,22 @@ async def run(
     return ended
 
 
-def simulated(services: dict[str, Service] | Service, rows: int, **options: object) -> Ended:
+def simulated(
+    services: Mapping[str, Service | Mapping[str, Service]] | Service, rows: int, **options: object
+) -> Ended:
     """`run` over simulated time."""
-    named = services if isinstance(services, dict) else {"m": services}
+    named = services if isinstance(services, Mapping) else {"m": services}
     return simulate(run(named, rows, **options))  # type: ignore[arg-type]  # options are those of `run`
+
+
+def _wires(services: Mapping[str, Service | Mapping[str, Service]]) -> dict[ServiceSettings, Connection]:
+    """A wire to each service in memory."""
+    found: dict[ServiceSettings, Connection] = {}
+    for name, service in services.items():
+        for end, one in (service if isinstance(service, Mapping) else {name: service}).items():
+            wire = Wire(one)
+            found[at(end)] = Connection(f"http://{end}", wire, wire, wire)
+    return found
 
 
 def _shards(rows: int) -> Iterable[ShardWork]:

@@ -158,7 +158,10 @@ def test_one_wrong_line_is_one_problem(tmp_path: Path, line: str, problem: str) 
     ("model", "problem"),
     [
         ("{endpoint: e}", "models[0].name: is required"),
-        ("{name: a}", "models[0].endpoint: is required"),
+        (
+            "{name: a}",
+            "models[0].endpoint: is required (or endpoints, where several serve the model)",
+        ),
         ("{name: '', endpoint: e}", "models[0].name: must not be empty"),
         ("{name: 5, endpoint: e}", "models[0].name: must be text, not 5; put it in quotes"),
         (
