@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -13,10 +15,11 @@ from qfbatch.checkpoint.manifest import Manifest, write_manifest
 from qfbatch.checkpoint.place import RunPlace, StoredRun
 from qfbatch.checkpoint.store import Checkpoint
 from qfbatch.checkpoint.succession import Succession
-from qfbatch.errors import RunMismatch
+from qfbatch.errors import InputError, RunMismatch
 from qfbatch.fingerprint import differences, fingerprint
 from qfbatch.job.settings import Job, ModelSettings
 from qfbatch.reader.changes import InputChange, changed_files
+from qfbatch.records import Survey
 from qfbatch.rehoming import count_differences, rehome
 from qfbatch.surveying import OnSurvey, survey_with_keys
 
@@ -125,7 +128,11 @@ def follow_input(
     layout = place
     succession = Succession(layout)
     succession.begin()
-    found = survey_with_keys(job, succession.next.keys, on_survey)
+    try:
+        found = survey_with_keys(job, succession.next.keys, on_survey)
+    except InputError as error:
+        since = "\n".join(_sizes(manifest.survey, change))
+        raise InputError(f"{error.message}\nSince the run was started:\n{since}", hint=error.hint) from error
     difference = input_difference(layout, succession.next.keys.read_bytes())
     if not accept:
         succession.finish()  # nothing is ready: this clears what was begun
@@ -181,6 +188,17 @@ def input_difference(before: RunLayout, now: bytes) -> str:
         f"{difference.new} rows new, {difference.gone} gone, {difference.changed} changed, "
         f"{difference.same} the same"
     )
+
+
+def _sizes(before: Survey, change: InputChange) -> list[str]:
+    """`_changes`, with how the changed files grew or shrank: one that was cut off shows by that."""
+    lines = _changes(change)
+    for file in before.files:
+        line = f"  {file.name}: changed"
+        with suppress(OSError, ValueError):  # it is somewhere else now, or not among the changed ones
+            place = lines.index(line)
+            lines[place] = f"{line}, from {file.size:,} to {Path(file.path).stat().st_size:,} bytes"
+    return lines
 
 
 def _changes(change: InputChange) -> list[str]:

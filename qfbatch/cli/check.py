@@ -8,15 +8,17 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import click
+import msgspec
 
 from qfbatch.checking import ModelCheck, check_models
 from qfbatch.cli.job_options import job_argument, load
+from qfbatch.cli.output import emit
 from qfbatch.connecting import service_addresses
 from qfbatch.errors import ServiceRefused
 from qfbatch.eventloop import new_event_loop
 from qfbatch.progress.events import Surveyed
 from qfbatch.progress.survey import SurveyProgress
-from qfbatch.records import Action, ErrorKind, Failure, Survey
+from qfbatch.records import Action, Completion, ErrorKind, Failure, Survey
 from qfbatch.render import numbers
 from qfbatch.surveying import survey_input
 
@@ -24,25 +26,36 @@ from qfbatch.surveying import survey_input
 @click.command("check")
 @job_argument
 @click.option("--offline", is_flag=True, help="Make no call: job file and input only.")
-def command(job_file: Path, overrides: tuple[str, ...], concurrency: int | None, *, offline: bool) -> None:
+@click.option("--format", "form", type=click.Choice(("text", "json")), default="text", show_default=True)
+def command(
+    job_file: Path, overrides: tuple[str, ...], concurrency: int | None, *, offline: bool, form: str
+) -> None:
     """Validate the job file and every input row, then ask each model the first row, once.
 
     Says which credentials were found and where, whether the endpoint answers, which limits the service
     states, and what the first answer was. These calls are paid for like any other; --offline makes none.
     """
     job, environ = load(job_file, overrides, concurrency)
-    click.echo(f"job file     ok: {job_file}, {numbers.things(len(job.models), 'model')}")
+    as_text = form == "text"
+    if as_text:
+        click.echo(f"job file     ok: {job_file}, {numbers.things(len(job.models), 'model')}")
     shown = SurveyProgress()
     survey = survey_input(job, lambda done, total: shown(Surveyed(done, total)))
-    click.echo(f"input        ok: {_input(survey)}")
+    if as_text:
+        click.echo(f"input        ok: {_input(survey)}")
     if offline:
+        if not as_text:
+            emit(_document(job_file, survey, []))
         return
     with service_addresses(job) as addresses, asyncio.Runner(loop_factory=new_event_loop) as loop:
         checks = loop.run(
             check_models(job, survey, addresses, environ=environ, now=time.time, clock=time.monotonic)
         )
-    for check in checks:
-        click.echo(_text(check))
+    if as_text:
+        for check in checks:
+            click.echo(_text(check))
+    else:
+        emit(_document(job_file, survey, checks))
     _refuse(checks)
 
 
@@ -57,6 +70,29 @@ def _input(survey: Survey) -> str:
         f"{numbers.things(survey.rows, 'row')} in {numbers.things(len(survey.files), 'file')}, "
         f"{numbers.things(survey.estimated_prompt_tokens, 'prompt token')} estimated"
     )
+
+
+def _document(job_file: Path, survey: Survey, checks: Sequence[ModelCheck]) -> str:
+    """The same for programs; what was not said is null."""
+    document = {
+        "format_version": 1,
+        "job": str(job_file),
+        "rows": survey.rows,
+        "files": len(survey.files),
+        "estimated_prompt_tokens": survey.estimated_prompt_tokens,
+        "models": [
+            {
+                **{name: getattr(check, name) for name in _OF_A_CHECK},
+                "answer": check.outcome if isinstance(check.outcome, Completion) else None,
+                "failure": check.outcome if isinstance(check.outcome, Failure) else None,
+            }
+            for check in checks
+        ],
+    }
+    return msgspec.json.format(msgspec.json.encode(document), indent=2).decode() + "\n"
+
+
+_OF_A_CHECK = ("model", "endpoint", "base_url", "credentials", "prompt", "latency_s", "signals")
 
 
 def _text(check: ModelCheck) -> str:

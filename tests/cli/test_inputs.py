@@ -98,3 +98,18 @@ def test_several_files(desk: Desk, paths: str | list[str]) -> None:
         "parts/b.jsonl:1",
         "parts/b.jsonl:2",
     ]
+
+
+def test_an_input_that_was_cut_off_since_is_called_so(desk: Desk) -> None:
+    """Where the input broke since the last start, the error also says how it has changed."""
+    path = desk.rows(6)
+    desk.job()
+    assert desk.type("run", "job.yaml", "--limit", "2").code == 0
+    size = path.stat().st_size
+    cut = size // 2 - 5
+    path.write_bytes(path.read_bytes()[:cut])
+    done = desk.type("run", "job.yaml")
+    assert done.code == 3
+    assert "rows.jsonl:3: is not valid JSON" in done.err
+    assert f"Since the run was started:\n  rows.jsonl: changed, from {size} to {cut} bytes\n" in done.err
+    assert desk.type("plan", "job.yaml").code == 3

@@ -139,6 +139,25 @@ def test_check(keyed_desk: Desk) -> None:
     assert not (keyed_desk.path / "runs").exists()
 
 
+def test_check_for_programs(keyed_desk: Desk) -> None:
+    """`--format json` has the same as one document, failures included, and no secret."""
+    keyed_desk.rows(["What now?"])
+    good, bad = (keyed_desk.server.endpoint(name) for name in ("echo,rpm=600", "no_such_endpoint"))
+    keyed_desk.job(models=[{"name": "good", "endpoint": good}, {"name": "bad", "endpoint": bad}])
+    done = keyed_desk.type("check", "job.yaml", "--format", "json")
+    assert done.code == 5
+    found = json.loads(done.out)
+    assert (found["job"], found["rows"], found["files"]) == ("job.yaml", 1, 1)
+    answered, refused = found["models"]
+    assert answered["answer"]["result"] == "What now?"
+    assert (answered["failure"], answered["signals"]["limit_requests"]) == (None, 600)
+    assert answered["credentials"] == "OAuth keys from QIANFAN_AK and QIANFAN_SK"
+    assert (refused["answer"], refused["failure"]["code"]) == (None, 336005)
+    assert OAUTH["QIANFAN_SK"] not in done.out + done.err
+    offline = json.loads(keyed_desk.type("check", "job.yaml", "--format", "json", "--offline").out)
+    assert offline == {**found, "models": []}
+
+
 def test_check_offline(desk: Desk) -> None:
     """`check --offline` needs no credentials and makes no call."""
     desk.rows(2)
