@@ -6,7 +6,7 @@ QFBATCH := $(BIN)/qfbatch
 JOB    ?= jobs/eval.yaml
 
 .DEFAULT_GOAL := help
-.PHONY: help run report test test-kill lint format bench bench-peers clean
+.PHONY: help run report test test-kill test-cluster lint format bench bench-peers clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -38,6 +38,9 @@ test: $(VENV)/.dev ## all tests
 
 test-kill: $(VENV)/.dev ## kill runs at random moments, many seeds (SEEDS=25): nothing lost, doubled, little paid twice
 	@cd tests && $(abspath $(BIN))/python -m kill.campaign --seeds $(or $(SEEDS),25)
+
+test-cluster: $(VENV)/.dev ## the long tests of object storage and of many writers
+	@$(BIN)/python -m pytest -m cluster
 
 lint: $(VENV)/.dev ## ruff and mypy
 	@$(BIN)/ruff check .

@@ -104,6 +104,7 @@ class SourceFile(Struct, frozen=True, gc=False):
         mtime_ns: modification time, nanoseconds since the epoch.
         digest: SHA-256 of its bytes, lower-case hex.
         rows: rows in it.
+        etag: of an object, as its store said; empty for a file, as is `mtime_ns` for an object.
     """
 
     name: str
@@ -112,6 +113,7 @@ class SourceFile(Struct, frozen=True, gc=False):
     mtime_ns: int
     digest: str
     rows: int
+    etag: str = ""
 
 
 class InputColumn(Struct, frozen=True, gc=False):

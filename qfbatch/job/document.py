@@ -97,7 +97,7 @@ class InputSection(_Section):
     )
 
     path: Paths = Field(
-        description="file, folder, glob, or a list of them: .jsonl, .jsonl.gz, .jsonl.zst, .parquet"
+        description="file, folder, glob, local or s3://, or a list: .jsonl, .jsonl.gz, .jsonl.zst, .parquet"
     )
     id: Text | None = Field(default=None, description="column with a unique id; without it ids are derived")
     prompt: Text | None = Field(default=None, description="column that holds the prompt")

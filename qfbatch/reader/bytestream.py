@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Protocol
 
 import zstandard
 
 from qfbatch.errors import InputError
 from qfbatch.reader.files import Format, InputFile
+from qfbatch.reader.sources import Source
 
 PIECE_BYTES = 256 * 1024  # fits the processor's cache; measured best between 64 KiB and 4 MiB
 _COMPRESSED_BYTES = 16 * 1024  # a piece is decompressed in one go: this bounds what it can become
@@ -26,12 +26,9 @@ class _Decompressor(Protocol):
     def decompress(self, data: bytes, /) -> bytes: ...
 
 
-def file_bytes(path: str, *, size: int = PIECE_BYTES, offset: int = 0) -> Iterator[bytes]:
-    """A file's bytes as they are on disk, from `offset` on."""
-    with Path(path).open("rb") as file:
-        file.seek(offset)
-        while piece := file.read(size):
-            yield piece
+def file_bytes(source: Source, *, size: int = PIECE_BYTES, offset: int = 0) -> Iterator[bytes]:
+    """A file's bytes as they are stored, from `offset` on."""
+    return source.pieces(size, offset)
 
 
 def text_bytes(file: InputFile, *, offset: int = 0, tap: Tap | None = None) -> Iterator[bytes]:
@@ -48,11 +45,11 @@ def text_bytes(file: InputFile, *, offset: int = 0, tap: Tap | None = None) -> I
     try:
         match file.format:
             case Format.JSONL_GZ:
-                yield from _decompressed(_tapped(file.path, _COMPRESSED_BYTES, 0, tap), _gzip_member)
+                yield from _decompressed(_tapped(file.source(), _COMPRESSED_BYTES, 0, tap), _gzip_member)
             case Format.JSONL_ZST:
-                yield from _decompressed(_tapped(file.path, _COMPRESSED_BYTES, 0, tap), _zstd_frame)
+                yield from _decompressed(_tapped(file.source(), _COMPRESSED_BYTES, 0, tap), _zstd_frame)
             case _:
-                yield from _tapped(file.path, PIECE_BYTES, offset, tap)
+                yield from _tapped(file.source(), PIECE_BYTES, offset, tap)
     except EOFError:
         raise InputError(
             "the compressed data is cut off", source_file=file.name, hint="Copy or compress the file again."
@@ -67,8 +64,8 @@ def text_bytes(file: InputFile, *, offset: int = 0, tap: Tap | None = None) -> I
         raise InputError(f"cannot be read: {error.strerror}", source_file=file.name) from error
 
 
-def _tapped(path: str, size: int, offset: int, tap: Tap | None) -> Iterator[bytes]:
-    for piece in file_bytes(path, size=size, offset=offset):
+def _tapped(source: Source, size: int, offset: int, tap: Tap | None) -> Iterator[bytes]:
+    for piece in file_bytes(source, size=size, offset=offset):
         if tap:
             tap(piece)
         yield piece

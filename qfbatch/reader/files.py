@@ -11,7 +11,11 @@ from enum import StrEnum
 from pathlib import Path
 from typing import NamedTuple
 
-from qfbatch.errors import InputError
+from qfbatch.errors import InputError, StorageError
+from qfbatch.reader.objects import named_objects
+from qfbatch.reader.sources import Source, bucket_store, source_at
+from qfbatch.storage.access import StorageAccess
+from qfbatch.storage.address import SCHEME, is_stored, parse_address
 
 
 class Format(StrEnum):
@@ -40,24 +44,34 @@ class InputFile(NamedTuple):
         path: where it is, absolute.
         format: how it holds its rows.
         size: bytes.
+        access: to object storage, for what is there.
     """
 
     name: str
     path: str
     format: Format
     size: int
+    access: StorageAccess = StorageAccess()
+
+    def source(self) -> Source:
+        """Where its bytes come from."""
+        return source_at(self.path, self.access)
 
 
-def find_files(paths: Sequence[str]) -> list[InputFile]:
+def find_files(paths: Sequence[str], access: StorageAccess) -> list[InputFile]:
     """The input files in reading order: entry by entry, sorted within a folder or glob, each file once.
+
+    Args:
+        paths: as in the job file.
+        access: to object storage.
 
     Raises:
         InputError: a path does not exist, a pattern or folder matches nothing, or a file is not supported.
     """
     files: dict[str, InputFile] = {}
     for entry in paths:
-        for file in _entry(entry):
-            files.setdefault(os.path.realpath(file.path), file)
+        for file in _objects(entry, access) if is_stored(entry) else _entry(entry):
+            files.setdefault(file.path if is_stored(file.path) else os.path.realpath(file.path), file)
     if not files:
         raise InputError("the job names no input", hint="Give `input.path` a file, a folder or a pattern.")
     return list(files.values())
@@ -72,7 +86,7 @@ def format_of(name: str) -> Format | None:
 def _entry(entry: str) -> Iterator[InputFile]:
     if "://" in entry:
         raise InputError(
-            f"{entry}: only local files can be read", hint="Copy the input to a local folder first."
+            f"{entry}: neither a local path nor object storage", hint="Write a path, or s3://bucket/key."
         )
     path = os.path.expanduser(entry)  # noqa: PTH111 - Path would drop a leading "./" of the user's spelling
     if os.path.isdir(path):  # noqa: PTH112 - as above
@@ -83,6 +97,29 @@ def _entry(entry: str) -> Iterator[InputFile]:
         yield from _pattern(path)
     else:
         raise InputError(f"{entry}: no such file or folder", hint=_nearest(path))
+
+
+def _objects(entry: str, access: StorageAccess) -> Iterator[InputFile]:
+    """The objects an `s3://` entry names; below a prefix, those of a supported kind."""
+    address = parse_address(entry)
+    try:
+        found = named_objects(bucket_store(address.bucket, access), address)
+    except StorageError as error:
+        raise InputError(error.message, hint=error.hint) from error
+    below_prefix = not glob.has_magic(address.key) and [info.key for info in found] != [address.key]
+    some = False
+    for info in found:
+        name = f"{SCHEME}{address.bucket}/{info.key}"
+        form = format_of(name)
+        if form is not None:
+            some = True
+            yield InputFile(name, name, form, info.size, access)
+        elif not below_prefix:
+            raise InputError(
+                f"{name}: this kind of file is not supported", hint=f"Supported are {_SUPPORTED}."
+            )
+    if not some:
+        raise InputError(f"{entry}: no supported object is there", hint=f"Supported are {_SUPPORTED}.")
 
 
 def _folder(folder: str) -> Iterator[InputFile]:

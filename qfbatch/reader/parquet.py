@@ -193,9 +193,10 @@ def _batches(
 def _open(file: InputFile) -> Iterator[pq.ParquetFile]:
     """Opens a Parquet file, and says in our words what Arrow says of it."""
     try:
-        metadata = pq.read_metadata(file.path)
+        where = file.source().seekable()
+        metadata = pq.read_metadata(where)
         buffer = max(4096, min(1024 * 1024, _BUFFER_BYTES // max(metadata.num_columns, 1)))
-        with pq.ParquetFile(file.path, metadata=metadata, buffer_size=buffer, pre_buffer=False) as parquet:
+        with pq.ParquetFile(where, metadata=metadata, buffer_size=buffer, pre_buffer=False) as parquet:
             names = parquet.schema_arrow.names
             if len(set(names)) < len(names):
                 twice = next(name for name in names if names.count(name) > 1)

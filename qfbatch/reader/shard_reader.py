@@ -59,7 +59,7 @@ class ShardReader:
         Raises:
             InputError: the file is not what the survey saw.
         """
-        if not is_same(file, file.path):
+        if not is_same(file, file.path, self._settings.access):
             raise InputError(_CHANGED, source_file=file.name, hint=_HINT)
         try:
             numbers, columns = self._take(file, shard)
@@ -87,17 +87,18 @@ class ShardReader:
         return taken
 
     def _open(self, file: SourceFile, shard: Shard) -> RowStream:
+        access = self._settings.access
         match format_of(file.name):
             case None:
                 raise InputError("is not of a supported kind", source_file=file.name)
             case Format.PARQUET:
-                source = InputFile(file.name, file.path, Format.PARQUET, file.size)
+                source = InputFile(file.name, file.path, Format.PARQUET, file.size, access)
                 return ParquetRows(source, shard.offset, self._columns)
             case Format.JSONL:
-                source = InputFile(file.name, file.path, Format.JSONL, file.size)
+                source = InputFile(file.name, file.path, Format.JSONL, file.size, access)
                 return JsonlRows(source, first=shard.first_row, offset=shard.offset)
             case compressed:
-                return JsonlRows(InputFile(file.name, file.path, compressed, file.size))
+                return JsonlRows(InputFile(file.name, file.path, compressed, file.size, access))
 
     def _borrow(self, path: str, start: int) -> RowStream | None:
         """Takes the open stream that is nearest before `start` away from the others."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from qfbatch.errors import InputError
@@ -51,7 +50,7 @@ def survey(
         InputError: the first problems of the input, at most `problems.MAX_PROBLEMS`, in one message.
         TemplateError: the template cannot be read.
     """
-    files = find_files(settings.paths)
+    files = find_files(settings.paths, settings.access)
     with DuplicateFinder() as duplicates:
         surveyor = _Surveyor(
             settings,
@@ -112,14 +111,14 @@ class _Surveyor:
 
     def _file(self, file: InputFile) -> SourceFile | None:
         """Surveys one file; None where it cannot be read to its end."""
-        path = Path(file.path)
+        source = file.source()
         digest = hashlib.sha256()
         problems_before = len(self._problems)
         try:
-            before = path.stat()
-            for block in self._blocks(file, before.st_size, digest.update):
+            before = source.stamp()
+            for block in self._blocks(file, before.size, digest.update):
                 self._block(file.name, block)
-            after = path.stat()
+            after = source.stamp()
         except OSError as error:
             self._problems.add(InputError(f"cannot be read: {error.strerror}", source_file=file.name))
             return None
@@ -130,7 +129,7 @@ class _Surveyor:
             return None
         finally:
             rows = self._cutter.end_file(file.name)
-        if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
+        if before != after:
             self._problems.add(InputError(_CHANGED, source_file=file.name))
         elif not rows and len(self._problems) == problems_before:
             self._problems.add(
@@ -139,10 +138,11 @@ class _Surveyor:
         return SourceFile(
             name=file.name,
             path=file.path,
-            size=before.st_size,
-            mtime_ns=before.st_mtime_ns,
+            size=before.size,
+            mtime_ns=before.mtime_ns,
             digest=digest.hexdigest(),
             rows=rows,
+            etag=before.etag,
         )
 
     def _blocks(self, file: InputFile, size: int, digest: Callable[[bytes], None]) -> Iterator[Block]:
@@ -156,7 +156,7 @@ class _Surveyor:
                 raise InputError(_CHANGED, source_file=file.name)
 
         if file.format is Format.PARQUET:
-            for piece in file_bytes(file.path):
+            for piece in file_bytes(file.source()):
                 tap(piece)
             rows = row_count(file)
             for block in self._parquet_blocks(file):

@@ -9,6 +9,7 @@ import pytest
 
 from qfbatch.errors import InputError
 from qfbatch.reader import InputChange, changed_files, find_files, survey
+from qfbatch.storage.access import StorageAccess
 
 from .inputs import ROWS, settings, write
 
@@ -45,7 +46,7 @@ def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 )
 def test_paths_folders_and_patterns(tree: Path, paths: list[str], names: list[str]) -> None:
     """Files come in the job's order, sorted within an entry, each once, named as the job spells them."""
-    files = find_files(paths)
+    files = find_files(paths, StorageAccess())
     assert [file.name for file in files] == names
     assert all(Path(file.path).is_absolute() for file in files)
 
@@ -74,8 +75,8 @@ def test_paths_folders_and_patterns(tree: Path, paths: list[str], names: list[st
         ("gone.jsonl", "gone.jsonl: cannot be read: No such file or directory"),
         ("pipe.jsonl", "pipe.jsonl: is not a regular file; it has to be read more than once"),
         (
-            "s3://b/x.jsonl",
-            "s3://b/x.jsonl: only local files can be read\nCopy the input to a local folder first.",
+            "http://b/x.jsonl",
+            "http://b/x.jsonl: neither a local path nor object storage\nWrite a path, or s3://bucket/key.",
         ),
     ],
 )
@@ -85,14 +86,14 @@ def test_nothing_to_read(tree: Path, path: str, message: str) -> None:
     (tree / "gone.jsonl").symlink_to("nothing")
     os.mkfifo(tree / "pipe.jsonl")
     with pytest.raises(InputError) as caught:
-        find_files([path])
+        find_files([path], StorageAccess())
     assert str(caught.value) == message
 
 
 def test_no_path_at_all() -> None:
     """A job without paths is told so."""
     with pytest.raises(InputError) as caught:
-        find_files([])
+        find_files([], StorageAccess())
     assert str(caught.value) == "the job names no input\nGive `input.path` a file, a folder or a pattern."
 
 
