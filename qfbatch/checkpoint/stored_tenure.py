@@ -152,6 +152,11 @@ class StoredTenure:
                 self._run.logbook(self._opened).write_index()
             write_end(self._run, self._number, session)
 
+    def leave(self) -> None:
+        """End a session that ran nothing and has no manifest."""
+        ended = datetime.fromtimestamp(self._now(), UTC).isoformat(timespec="seconds")
+        write_end(self._run, self._number, Session(started_at=ended, ended_at=ended))
+
     def open(
         self, models: Sequence[str], shards: Sequence[Shard], columns: Sequence[InputColumn], run_id: str
     ) -> RunRows:

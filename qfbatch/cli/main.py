@@ -32,6 +32,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "report": ("qfbatch.cli.report", "Token costs and quality of one or more runs."),
     "compare": ("qfbatch.cli.compare", "What changed between two runs, or two models of one."),
     "export": ("qfbatch.cli.export", "A run's results as one file."),
+    "clean": ("qfbatch.cli.clean", "What crashed processes left in a run directory, shown or removed."),
     "serve": ("qfbatch.cli.serve", "A local server that speaks the same protocol."),
     "init": ("qfbatch.cli.init", "Write a commented job file to start from."),
     "schema": ("qfbatch.cli.schema", "Print the job file's JSON Schema, for editors."),

@@ -98,7 +98,9 @@ def test_a_changed_object_is_noticed(bucket: Bucket) -> None:
 
 def test_what_is_not_there_is_said(bucket: Bucket) -> None:
     """A missing object, an unsupported kind and a missing bucket are one clear message each."""
-    assert f"{bucket.address('none.jsonl')}: no supported object is there" in refused(bucket.settings("none.jsonl"))
+    assert f"{bucket.address('none.jsonl')}: no supported object is there" in refused(
+        bucket.settings("none.jsonl")
+    )
     bucket.store.put("a.txt", b"text")
     assert "this kind of file is not supported" in refused(bucket.settings("a.txt"))
     assert "this kind of file is not supported" in refused(bucket.settings("*"))
