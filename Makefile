@@ -6,7 +6,7 @@ QFBATCH := $(BIN)/qfbatch
 JOB    ?= jobs/eval.yaml
 
 .DEFAULT_GOAL := help
-.PHONY: help run report test test-kill test-cluster lint format bench bench-peers clean
+.PHONY: help run report test test-kill test-cluster lint format docs bench bench-peers clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -50,6 +50,10 @@ lint: $(VENV)/.dev ## ruff and mypy
 format: $(VENV)/.dev ## let ruff rewrite what it can
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
+
+docs: $(VENV)/.dev ## make docs/reference and docs/job.schema.json anew from the code
+	@PYTHONPATH=tests $(BIN)/python -m reference
+	@$(QFBATCH) schema > docs/job.schema.json
 
 # ONLY=throughput,report selects; QUICK=1 takes small sizes. It ends with 1 if a target is missed.
 BENCH := PYTHONPATH=tests:tests/report $(BIN)/python -m

@@ -26,7 +26,14 @@ from qfbatch.surveying import survey_input
 @click.command("check")
 @job_argument
 @click.option("--offline", is_flag=True, help="Make no call: job file and input only.")
-@click.option("--format", "form", type=click.Choice(("text", "json")), default="text", show_default=True)
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(("text", "json")),
+    default="text",
+    show_default=True,
+    help="How to print it.",
+)
 def command(
     job_file: Path, overrides: tuple[str, ...], concurrency: int | None, *, offline: bool, form: str
 ) -> None:

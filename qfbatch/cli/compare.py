@@ -46,7 +46,14 @@ TWO = 2
     metavar="N",
     help="How many rows to show of each kind: broken, mended, other answer.",
 )
-@click.option("--format", "form", type=click.Choice(FORMATS), default="table", show_default=True)
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(FORMATS),
+    default="table",
+    show_default=True,
+    help="How to print it.",
+)
 @click.option(
     "--html",
     type=click.Path(path_type=Path),

@@ -24,7 +24,14 @@ FORMATS = ("table", "json", "markdown")
 @job_argument
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Only the first N rows of the input.")
 @click.option("--retry-failed", is_flag=True, help="Failed rows are asked again.")
-@click.option("--format", "form", type=click.Choice(FORMATS), default="table", show_default=True)
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(FORMATS),
+    default="table",
+    show_default=True,
+    help="How to print it.",
+)
 def command(
     job_file: Path,
     overrides: tuple[str, ...],

@@ -43,7 +43,14 @@ class _BoundType(click.ParamType[Bound]):
 @click.command("report")
 @click.argument("targets", nargs=-1, required=True, metavar="TARGET...")
 @click.option("--by", multiple=True, metavar="COLUMN", help="Also by the values of this column; repeatable.")
-@click.option("--format", "form", type=click.Choice(FORMATS), default="table", show_default=True)
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(FORMATS),
+    default="table",
+    show_default=True,
+    help="How to print it.",
+)
 @click.option(
     "--html",
     type=click.Path(path_type=Path),

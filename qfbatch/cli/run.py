@@ -40,7 +40,13 @@ RETRY_FAILED = "--retry-failed"
 )
 @click.option("--quiet", is_flag=True, help="Say nothing but warnings and the end; no report.")
 @click.option("--no-progress", is_flag=True, help="No progress bar; log lines instead.")
-@click.option("--log-format", type=click.Choice(("text", "json")), default="text", show_default=True)
+@click.option(
+    "--log-format",
+    type=click.Choice(("text", "json")),
+    default="text",
+    show_default=True,
+    help="How messages on stderr are written; json: an object a line.",
+)
 @click.option(
     "--metrics-port",
     type=click.IntRange(0, 65535),

@@ -45,7 +45,14 @@ class Seconds(click.FloatRange):
     metavar="[SECONDS]",
     help="Look again every so often (2 s by default) until nobody runs it any more.",
 )
-@click.option("--format", "form", type=click.Choice(("table", "json")), default="table", show_default=True)
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(("table", "json")),
+    default="table",
+    show_default=True,
+    help="How to print it.",
+)
 @click.pass_context
 def command(ctx: click.Context, target: str, every_s: float | None, form: str) -> None:
     """How a run stands: rows by model, rates, time left, cost, limits, last events.
