@@ -30,6 +30,7 @@ from qfbatch.plans import Plan
 from qfbatch.pricing import Price
 from qfbatch.progress.events import Event, Observer
 from qfbatch.session import RunOptions, RunResult
+from qfbatch.signals import press_on_signals
 from qfbatch.stopping import StopButton
 from qfbatch.storage.access import StorageAccess
 from qfbatch.storage.address import parse_path
@@ -231,7 +232,7 @@ def _unobserved(_event: Event, /) -> None:
 
 
 def _in_thread(start: Callable[[], RunResult], button: StopButton) -> RunResult:
-    """Run in a thread and wait for it; Ctrl-C meanwhile ends the run in an orderly way."""
+    """Run in a thread and wait for it; signals meanwhile end the run in an orderly way."""
     ended: list[RunResult | BaseException] = []
 
     def target() -> None:
@@ -241,12 +242,9 @@ def _in_thread(start: Callable[[], RunResult], button: StopButton) -> RunResult:
             ended.append(error)
 
     thread = threading.Thread(target=target, name="qfbatch-run")
-    thread.start()
-    while thread.is_alive():
-        try:
-            thread.join()
-        except KeyboardInterrupt:
-            button.press()
+    with press_on_signals(button):
+        thread.start()
+        thread.join()
     (outcome,) = ended
     if isinstance(outcome, BaseException):
         raise outcome

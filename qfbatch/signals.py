@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
+import threading
 from collections.abc import Callable, Iterator
-from functools import partial
 
 from qfbatch.errors import Interrupted
 from qfbatch.stopping import Stop, StopButton
@@ -28,7 +28,7 @@ def stop_on_signals(
         stop: told of the first signal.
         grace_s: how long calls on their way may take after it.
         now_or_never: called when that time is over, or at once by a signal to a run that is ending already.
-        button: pressed by another thread, it counts as SIGINT.
+        button: pressed by another thread, it counts as a signal.
     """
 
     def received(signum: signal.Signals) -> None:
@@ -40,6 +40,9 @@ def stop_on_signals(
         )
         loop.call_later(grace_s, now_or_never)
 
+    def pressed(signum: signal.Signals) -> None:
+        loop.call_soon_threadsafe(received, signum)
+
     before = {}
     for signum in (signal.SIGINT, signal.SIGTERM):
         handler = signal.getsignal(signum)
@@ -47,7 +50,6 @@ def stop_on_signals(
         with contextlib.suppress(NotImplementedError, RuntimeError, ValueError):
             loop.add_signal_handler(signum, received, signum)
             before[signum] = handler
-    pressed = partial(loop.call_soon_threadsafe, received, signal.SIGINT)
     try:
         with button.connected(pressed):
             yield
@@ -55,3 +57,23 @@ def stop_on_signals(
         for signum, handler in before.items():
             loop.remove_signal_handler(signum)
             signal.signal(signum, handler)
+
+
+@contextlib.contextmanager
+def press_on_signals(button: StopButton) -> Iterator[None]:
+    """While the context lasts, signals press the button of a run that another thread works on.
+
+    An event loop that waits in this thread has handlers of its own: they would keep the signal until the run
+    has ended. Off the main thread, where no signal arrives, this does nothing.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {signum: signal.getsignal(signum) for signum in (signal.SIGINT, signal.SIGTERM)}
+    for signum in before:
+        signal.signal(signum, lambda number, _frame: button.press(signal.Signals(number)))
+    try:
+        yield
+    finally:
+        for signum, handler in before.items():
+            signal.signal(signum, signal.SIG_DFL if handler is None else handler)

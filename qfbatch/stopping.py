@@ -7,6 +7,7 @@ once and leaves its row undone; a call on its way is given time to come back, fo
 from __future__ import annotations
 
 import asyncio
+import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -79,28 +80,28 @@ class StopButton:
     """
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._pressed = 0
-        self._listener: Callable[[], object] | None = None
+        self._lock = threading.RLock()  # reentrant: a signal may come while its handler presses
+        self._pressed: list[signal.Signals] = []
+        self._listener: Callable[[signal.Signals], object] | None = None
 
-    def press(self) -> None:
-        """Ask the run to end; returns at once."""
+    def press(self, signum: signal.Signals = signal.SIGINT) -> None:
+        """Ask the run to end, as by this signal; returns at once."""
         with self._lock:
-            self._pressed += 1
+            self._pressed.append(signum)
             if self._listener is not None:
-                self._listener()
+                self._listener(signum)
 
     @contextmanager
-    def connected(self, listener: Callable[[], object]) -> Iterator[None]:
+    def connected(self, listener: Callable[[signal.Signals], object]) -> Iterator[None]:
         """Call `listener` for every press, those before included, while the context lasts.
 
         Args:
-            listener: safe to call from any thread.
+            listener: takes the signal; safe to call from any thread.
         """
         with self._lock:
             self._listener = listener
-            for _ in range(self._pressed):
-                listener()
+            for signum in self._pressed:
+                listener(signum)
         try:
             yield
         finally:

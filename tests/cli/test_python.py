@@ -182,3 +182,43 @@ def test_overrides_are_those_of_the_command_line(here: Desk) -> None:
     assert (job.limits.qps, job.output_path) == (2.5, Path("elsewhere"))
     with pytest.raises(qfbatch.JobFileError, match='did you mean "qps"'):
         qfbatch.load_job("job.yaml", overrides={"limits.qsp": 1})
+
+
+SCRIPTS = {
+    "plain": "go()",
+    "inside a loop": "import asyncio\nasync def main():\n    go()\nasyncio.run(main())",
+}
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_a_signal_ends_a_run_in_order(here: Desk, script: str) -> None:
+    """Ctrl-C ends a run of a script, with an event loop around it or without, and every answer is kept."""
+    here.rows(200)
+    endpoint = here.job(endpoint="echo,delay=0.3", limits={"concurrency": 4})
+    code = f"""
+import os, signal
+import qfbatch
+signals = [signal.SIGINT]
+def watch(event):
+    if isinstance(event, qfbatch.RowsCommitted) and signals:
+        os.kill(os.getpid(), signals.pop())
+def go():
+    try:
+        qfbatch.run(qfbatch.load_job("job.yaml"), observe=watch)
+    except qfbatch.Interrupted as error:
+        print(error.exit_code)
+{SCRIPTS[script]}
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=here.environment(),
+        cwd=here.path,
+        timeout=100,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "130\n", "")
+    rows = qfbatch.open_results("runs/desk").collect().height
+    assert 4 <= rows < 200
+    assert sum(paid for _, paid in here.server.calls(endpoint).values()) == rows
