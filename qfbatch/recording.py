@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 import msgspec
 from msgspec import Struct
 
 from qfbatch.job.settings import ModelSettings
-from qfbatch.records import Dropped, Failure, Record, Request, Status
+from qfbatch.records import Completion, Dropped, Failure, Record, Request, Status
 from qfbatch.retry import Outcome
 from qfbatch.service.parameters import as_sent
 
 MICROSECONDS = 1_000_000
+_NO_ANSWER = Completion("")  # all that a failed row has of one
 
 
 class Course(Struct):
@@ -76,9 +75,13 @@ def record_of(
         course: what it took.
         outcome: what came of it.
     """
-    price = model.price
-    common = partial(
-        Record,
+    answer = _NO_ANSWER if isinstance(outcome, Failure) else outcome
+    failure = outcome if isinstance(outcome, Failure) else None
+    usage, price = answer.usage, model.price
+    cost = None if price is None or failure is not None else price.of_usage(usage)
+    unpriced = price is None or (cost is None and course.discarded_cost is None)
+    # One call with everything in it: on the way of every row, and half the time of putting it together.
+    return Record(
         row_id=request.row_id,
         model=request.model,
         endpoint=endpoint,
@@ -86,45 +89,34 @@ def record_of(
         source_file=request.source_file,
         source_row=request.source_row,
         prompt=request.prompt,
-        attempts=course.attempts,
-        started_at=int(course.started_at * MICROSECONDS),
-        finished_at=int(course.finished_at * MICROSECONDS),
-        parameters=as_sent(request.parameters),
-        latency_s=course.latency_s,
-        time_to_first_token_s=course.time_to_first_token_s,
-        wait_s=course.wait_s,
-        discarded_tokens=course.discarded_tokens,
-        discarded_cost=course.discarded_cost,
-        columns=request.columns,
-    )
-    if isinstance(outcome, Failure):
-        return common(
-            status=Status.FAILED,
-            is_safe=outcome.is_safe,
-            currency=None if course.discarded_cost is None or price is None else price.currency,
-            error_kind=outcome.kind,
-            error_code=outcome.code,
-            error_message=outcome.message,
-        )
-    usage = outcome.usage
-    cost = None if price is None else price.of_usage(usage)
-    unpriced = price is None or (cost is None and course.discarded_cost is None)
-    return common(
-        status=Status.SUCCEEDED,
-        result=outcome.result,
+        status=Status.SUCCEEDED if failure is None else Status.FAILED,
+        result=answer.result if failure is None else None,
         is_safe=outcome.is_safe,
-        need_clear_history=outcome.need_clear_history,
-        is_truncated=outcome.is_truncated,
-        ban_round=outcome.ban_round,
-        finish_reason=outcome.finish_reason,
+        need_clear_history=answer.need_clear_history,
+        is_truncated=answer.is_truncated,
+        ban_round=answer.ban_round,
+        finish_reason=answer.finish_reason,
         prompt_tokens=None if usage is None else usage.prompt_tokens,
         completion_tokens=None if usage is None else usage.completion_tokens,
         total_tokens=None if usage is None else usage.total_tokens,
         usage_source=None if usage is None else usage.source,
+        discarded_tokens=course.discarded_tokens,
+        discarded_cost=course.discarded_cost,
         cost=cost,
         currency=None if unpriced or price is None else price.currency,
-        response_id=outcome.response_id,
-        object=outcome.object,
-        created=outcome.created,
-        extra=outcome.extra,
+        error_kind=None if failure is None else failure.kind,
+        error_code=None if failure is None else failure.code,
+        error_message=None if failure is None else failure.message,
+        attempts=course.attempts,
+        latency_s=course.latency_s,
+        time_to_first_token_s=course.time_to_first_token_s,
+        wait_s=course.wait_s,
+        started_at=int(course.started_at * MICROSECONDS),
+        finished_at=int(course.finished_at * MICROSECONDS),
+        response_id=answer.response_id,
+        object=answer.object,
+        created=answer.created,
+        parameters=as_sent(request.parameters),
+        columns=request.columns,
+        extra=answer.extra,
     )
