@@ -111,6 +111,7 @@ class StoredTenure:
         self.taken = threading.Event()
         self._run = run
         self._number = number
+        self._began = False
         self._opened: str | None = None
 
     def survey(self, survey: SurveyInto) -> Survey:
@@ -144,6 +145,7 @@ class StoredTenure:
     def begin(self, manifest: Manifest) -> None:
         """See `Tenure.begin`."""
         write_stored_manifest(self._run, self._number, manifest)
+        self._began = True
 
     def end(self, manifest: Manifest, session: Session) -> None:  # noqa: ARG002 - what is in force stays
         """See `Tenure.end`."""
@@ -153,9 +155,11 @@ class StoredTenure:
             write_end(self._run, self._number, session)
 
     def leave(self) -> None:
-        """End a session that ran nothing and has no manifest."""
-        ended = datetime.fromtimestamp(self._now(), UTC).isoformat(timespec="seconds")
-        write_end(self._run, self._number, Session(started_at=ended, ended_at=ended))
+        """Give the run up; a session that began nothing says its end here, so that nobody waits for it."""
+        if not self._began:
+            ended = datetime.fromtimestamp(self._now(), UTC).isoformat(timespec="seconds")
+            with suppress(StorageError):
+                write_end(self._run, self._number, Session(started_at=ended, ended_at=ended))
 
     def open(
         self, models: Sequence[str], shards: Sequence[Shard], columns: Sequence[InputColumn], run_id: str
@@ -232,6 +236,7 @@ def hold_stored(
     finally:
         ended.set()
         pulse.join()
+        tenure.leave()
 
 
 def last_seen_holder(run: StoredRun, now: float) -> Holder | None:

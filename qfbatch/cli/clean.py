@@ -48,7 +48,6 @@ def _stored(place: StoredRun, run: Run, *, yes: bool) -> tuple[list[str], int]:
             held = tenure.place
             assert isinstance(held, StoredRun)  # noqa: S101 - what was held is what is given
             found = remove_orphans(held, run.manifest.run_id, f"clean-{uuid.uuid4().hex[:12]}")
-            tenure.leave()
     return [f"{place}/{info.key}" for info in found], sizes(found)
 
 

@@ -38,15 +38,15 @@ def test_sessions_are_numbered() -> None:
     """Each start takes the next number, and what the latest manifest and its end say is in force."""
     store = MemoryStore()
     run = StoredRun(store)
-    first = held(run)
     session = Session(started_at="2026-11-22T00:00:00+00:00")
-    first.begin(msgspec.structs.replace(MANIFEST, sessions=(session,)))
-    first.end(MANIFEST, msgspec.structs.replace(session, exit_code=130))
-    second = held(run)
-    found = read_manifest(run)
-    assert found is not None
-    assert (130,) == tuple(s.exit_code for s in found.sessions)
-    second.begin(msgspec.structs.replace(found, job={"name": "later"}))
+    with hold_stored(run, now=time.time) as first:
+        first.begin(msgspec.structs.replace(MANIFEST, sessions=(session,)))
+        first.end(MANIFEST, msgspec.structs.replace(session, exit_code=130))
+    with hold_stored(run, now=time.time) as second:
+        found = read_manifest(run)
+        assert found is not None
+        assert (130,) == tuple(s.exit_code for s in found.sessions)
+        second.begin(msgspec.structs.replace(found, job={"name": "later"}))
     later = read_manifest(run)
     assert later is not None
     assert {"name": "later"} == later.job
@@ -96,6 +96,13 @@ def test_who_was_taken_over_notices() -> None:
         assert not tenure.taken.is_set()
         other_session(store, 2)
         assert tenure.taken.wait(20)
+
+
+def test_who_begins_nothing_holds_nobody_up() -> None:
+    """A session that was refused for its job says its end, so that the next start does not listen for it."""
+    store = MemoryStore()
+    held(StoredRun(store))
+    assert end_key(1) in store.objects
 
 
 def test_a_foreign_prefix_is_left_alone() -> None:
