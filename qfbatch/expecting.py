@@ -17,7 +17,7 @@ from qfbatch.checkpoint.manifest import read_manifest
 from qfbatch.checkpoint.place import RunPlace, run_place
 from qfbatch.checkpoint.sampling import Answered, sample_answers
 from qfbatch.errors import QfbatchError
-from qfbatch.fingerprint import fingerprint
+from qfbatch.fingerprint import agree, fingerprint
 from qfbatch.job.settings import Job, ModelSettings
 from qfbatch.plans import ASSUMED, SEEN
 from qfbatch.render.numbers import things
@@ -80,7 +80,7 @@ def _expectation(
     asked = {name: value for name, value in fingerprint(job).items() if name.startswith(_prefix(model))}
     correction, prompt_basis = 1.0, "the documented estimate"
     for layout, before in runs:
-        same = {name for name, value in asked.items() if before.get(name) == value}
+        same = {name for name, value in asked.items() if agree(name, before.get(name), value)}
         if not {f"{_prefix(model)}api", f"{_prefix(model)}endpoint"} <= same:
             continue
         answers = sample_answers(layout, model.name)

@@ -61,7 +61,7 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     names |= {name for name in before.keys() | now.keys() if name.startswith("input.")}
     for name in names:
         old, new = before.get(name), now.get(name)
-        if old == new or (_names_endpoints(name) and _endpoints(old) & _endpoints(new)):
+        if agree(name, old, new):
             continue
         if isinstance(old, dict) and isinstance(new, dict):
             lines += [
@@ -72,6 +72,11 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
         else:
             lines.append(f"{name}: was {_shown(old)}, is {_shown(new)}")
     return sorted(lines)
+
+
+def agree(name: str, before: Any, now: Any) -> bool:
+    """Whether two values of a field ask the same; endpoints do if they have one in common."""
+    return bool(before == now or (_names_endpoints(name) and _endpoints(before) & _endpoints(now)))
 
 
 def _names_endpoints(name: str) -> bool:

@@ -117,6 +117,8 @@ def test_a_killed_run_resumes_with_other_endpoints(desk: Desk) -> None:
         running.kill()
         running.wait()
     desk.job(models=[{"name": "m", "endpoints": [{"endpoint": second}, {"endpoint": third}]}], **shape)
+    plan = json.loads(desk.type("plan", "job.yaml", "--format", "json").out)
+    assert (plan["stands"], plan["models"][0]["basis"]) == ("resumes", "seen")
     done = desk.type("run", "job.yaml", "--quiet")
     assert done.code == 0, done.err
     assert set(desk.results()["endpoint"]) == {first, second, third}

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from qfbatch.forecast import Load, forecast
+from qfbatch.forecast import Load, Way, forecast
 from qfbatch.limits.quota import Quota
 
 from .services import QuotaService
-from .world import simulated
+from .world import models_of, simulated
 
 LATENCY_S = 2.0
 TOKENS = 600
@@ -67,6 +68,34 @@ def test_models_that_share_the_limits() -> None:
     assert found.finished_s["fast"] < found.finished_s["slow"] / 3
     assert found.binding is not None
     assert found.binding.text == "slow's rpm (120)"
+
+
+@pytest.mark.parametrize(
+    ("ways", "shared", "binding"),
+    [
+        ([Way(Quota(32, qps=2)), Way(Quota(32, qps=3))], {}, "m's endpoints' qps (5)"),
+        ([Way(Quota(3)), Way(Quota(5), weight=2.0)], {}, "m's endpoints' concurrency (8)"),
+        (
+            [Way(Quota(32, qps=4), "account"), Way(Quota(32), "account")],
+            {"account": Quota(32, rpm=180)},
+            "the quota account's rpm (180)",
+        ),
+    ],
+)
+def test_several_endpoints(ways: list[Way], shared: dict[str, Quota], binding: str) -> None:
+    """Limits side by side and a quota over them: within 5 % of the run, and named for what they are."""
+    found = forecast(Quota(32), [load("m", 400, Quota(32), ways=tuple(ways))], shared)
+    services = {str(number): service() for number in range(len(ways))}
+    (model,) = models_of({"m": services})
+    ends = [
+        replace(end, quota=way.quota, shared_quota=way.shared, weight=way.weight)
+        for end, way in zip(model.endpoints, ways, strict=True)
+    ]
+    models = [replace(model, endpoints=tuple(ends))]
+    took = simulated({"m": services}, 400, limits=Quota(32), models=models, shared=shared)
+    assert found.time_s == pytest.approx(took.duration_s, rel=0.05)
+    assert found.binding is not None
+    assert found.binding.text == binding
 
 
 def test_latencies_that_spread() -> None:
