@@ -132,7 +132,7 @@ class Logbook:
         while not self._put(name, log.entries + 1, claim):
             log = self.read_on(name, log)
         faultpoints.hit("log.claimed")
-        return self._followed(name, log, claim)
+        return self._remembered(name, self._followed(name, log, claim))
 
     def append(self, name: LogName, log: ShardLog, entry: Entry) -> ShardLog:
         """Append an entry to a claimed log; when this returns, it is committed.
@@ -146,7 +146,12 @@ class Logbook:
                 f"{self._store.place}: another process has taken over {name} from this one.",
                 hint="Nothing is lost or doubled; the other process goes on with the run.",
             )
-        return self._followed(name, log, entry)
+        return self._remembered(name, self._followed(name, log, entry))
+
+    def _remembered(self, name: LogName, log: ShardLog) -> ShardLog:
+        if self._known is not None:
+            self._known[name] = log
+        return log
 
     def _put(self, name: LogName, number: int, entry: Entry) -> bool:
         """Put an entry; whether it is ours that stands there now."""

@@ -46,13 +46,13 @@ _NAMES = (
     "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE",
 )
 _TIMEOUT_S = 60
+_PATIENCE_S = 60.0
 _PAGE = 1000
 # obstore repeats what failed before it was sent and every read; a write that timed out is ours to repeat.
-_WRITES = 3
 _WAIT_S = 0.5
 _RETRIES: Any = {
-    "max_retries": 8,
-    "retry_timeout": timedelta(seconds=90),
+    "max_retries": 1000,  # bounded by time
+    "retry_timeout": timedelta(seconds=_PATIENCE_S),
     "backoff": {"init_backoff": timedelta(milliseconds=100), "max_backoff": timedelta(seconds=10), "base": 2},
 }
 _URL = re.compile(r"https?://\S+")
@@ -163,7 +163,8 @@ class S3Store:
             raise self._error(key, "read", error) from None
 
     def _write(self, key: str, write: Callable[[], object]) -> None:
-        for attempt in range(1, _WRITES + 1):
+        until = time.monotonic() + _PATIENCE_S
+        while True:
             try:
                 write()
             except (AlreadyExistsError, PreconditionError):
@@ -171,9 +172,9 @@ class S3Store:
             except (PermissionDeniedError, UnauthenticatedError) as error:
                 raise self._error(key, "write", error) from None
             except GenericError as error:
-                if attempt == _WRITES:
+                if time.monotonic() > until:
                     raise self._error(key, "write", error) from None
-                time.sleep(_WAIT_S * attempt)
+                time.sleep(_WAIT_S)
             except (BaseError, FileNotFoundError) as error:
                 raise self._error(key, "write", error) from None
             else:
@@ -187,7 +188,7 @@ class S3Store:
         elif isinstance(error, FileNotFoundError):
             reason, hint = "there is no such bucket", "Create the bucket, or correct the address."
         else:
-            said = str(error).partition("\n")[0].partition(": <")[0]
+            said = str(error).partition("\n")[0].partition(": <")[0].rpartition(" - ")[2]
             reason, hint = _URL.sub("the store", said)[:300], _UNREACHABLE
         return StorageError(f"{where}: cannot {doing}: {reason}", hint=hint)
 

@@ -6,6 +6,7 @@ import json
 import uuid
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 from kill.sessions import Session
@@ -54,7 +55,7 @@ class StoredJob:
             json.dumps({"id": f"row-{n}", "prompt": f"question {n}", "topic": n % 3}) for n in range(rows)
         )
         (folder / "input.jsonl").write_text("\n".join(lines) + "\n")
-        self.fields = {
+        self.fields: dict[str, Any] = {
             "name": "stored",
             "input": {"path": "input.jsonl", "id": "id", "prompt": "prompt", "shard_rows": SHARD_ROWS},
             "service": {"base_url": service.base_url, "auth": "none"},
