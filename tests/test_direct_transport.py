@@ -10,7 +10,7 @@ import pytest
 from qfbatch.eventloop import new_event_loop
 from qfbatch.records import Action, ErrorKind, Failure
 from qfbatch.transport import HttpCall, TransportError, open_transport
-from qfbatch.transport.direct import DirectTransport
+from qfbatch.transport.direct import SETTLE_S, DirectTransport
 from qfbatch.transport.http1 import BUFFERED_BYTES
 from qfbatch.transport.reqwest import ReqwestTransport
 
@@ -30,7 +30,7 @@ def run(scenario: Callable[[str, DirectTransport], Awaitable[object]], talk: Tal
             talks.add(task)
             try:
                 await talk(reader, writer)
-            except (OSError, asyncio.CancelledError):
+            except (OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
                 pass
             finally:
                 writer.transport.abort()
@@ -107,6 +107,142 @@ def test_a_service_that_leaves_after_a_stream() -> None:
         return [await asked(transport, call(url, stream=True)) for _ in range(20)]
 
     assert run(scenario, talk) == [b"ok"] * 20
+
+
+def test_a_service_known_to_leave_after_streams() -> None:
+    """Seen once to close a connection after a stream, a service may take its time the next times."""
+    answer = ANSWER.replace(b"Content", b"Keep-Alive: timeout=5, max=100\r\nContent") % b"ok"
+    pauses_s = iter([0.002, 2 * SETTLE_S])
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await request_of(reader)
+        writer.write(answer)
+        await asyncio.sleep(next(pauses_s, 0))
+
+    async def scenario(url: str, transport: DirectTransport) -> list[bytes | Failure]:
+        answers = []
+        for _ in range(3):
+            answers.append(await asked(transport, call(url, stream=True)))
+            await asyncio.sleep(1.5 * SETTLE_S)
+        return answers
+
+    assert run(scenario, talk) == [b"ok"] * 3
+
+
+def test_an_answer_before_its_request_was_read() -> None:
+    """Whoever refuses a call without reading it does not get the next one behind the unread rest."""
+    refusals = iter([b"HTTP/1.1 413 Content Too Large\r\nContent-Length: 2\r\n\r\nno"])
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(next(refusals, ANSWER % b"ok"))
+        await asyncio.sleep(1)
+
+    async def scenario(url: str, transport: DirectTransport) -> list[bytes | Failure]:
+        large = call(url, b"x" * 32 * 1024 * 1024)
+        return [await asked(transport, large), await asked(transport, call(url))]
+
+    assert run(scenario, talk) == [b"no", b"ok"]
+
+
+def test_a_stream_left_unread_does_not_stop_the_next_call() -> None:
+    """A stream that ended while its pieces waited leaves a connection that reads again."""
+    left = b"x" * (BUFFERED_BYTES + 1000)
+    answers = iter([left, b"ok"])
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        for body in answers:
+            await request_of(reader)
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
+        await reader.read()
+
+    async def scenario(url: str, transport: DirectTransport) -> bytes | Failure:
+        async with transport.exchange(call(url, stream=True)):
+            await asyncio.sleep(0.2)
+        return await asked(transport, call(url))
+
+    assert run(scenario, talk) == b"ok"
+
+
+def test_given_up_at_the_end_of_a_stream() -> None:
+    """A call that is cancelled while the end of its stream is awaited closes its connection, too."""
+    ended = asyncio.Event()
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await request_of(reader)
+        writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n")
+        assert await reader.read() == b""
+        ended.set()
+
+    async def scenario(url: str, transport: DirectTransport) -> bool:
+        left = asyncio.Event()
+
+        async def ask() -> None:
+            async with transport.exchange(call(url, stream=True)) as response:
+                async for _ in response.chunks(gap_s=5.0):
+                    left.set()
+                    break
+
+        task = asyncio.create_task(ask())
+        await left.wait()
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        async with asyncio.timeout(2):
+            return await ended.wait()
+
+    assert run(scenario, talk) is True
+
+
+CHUNKED = b"Transfer-Encoding: chunked\r\n"
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"HTTP/1.1 200 OK\r\nContent-Length: 7\r\n" + CHUNKED + b"\r\n2\r\nok\r\n0\r\n\r\n",
+        b"HTTP/1.1 200 OK\nContent-Length: 2\n\nok",
+        b"HTTP/1.1 200 OK\r\n" + CHUNKED + b"\r\n2  \r\nok\r\n0\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\n" + CHUNKED + b"\r\n2\r\nok\r\n0\r\nX-Checked: yes\r\n\r\n",
+        b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n" * 9 + ANSWER % b"ok",
+    ],
+    ids=["two-lengths", "bare-line-feeds", "spaced-chunk-size", "trailers", "hints"],
+)
+def test_answers_in_rare_forms(answer: bytes) -> None:
+    """An answer that a recipient may understand is understood, for it is paid for; the next one is, too."""
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while await request_of(reader):
+            writer.write(answer)
+
+    async def scenario(url: str, transport: DirectTransport) -> list[bytes | Failure]:
+        return [await asked(transport, call(url, stream=stream)) for stream in (False, False, True, True)]
+
+    assert run(scenario, talk) == [b"ok"] * 4
+
+
+@pytest.mark.parametrize(
+    "beginning",
+    [
+        b"HTTP/1.1 200 OK\r\nX: ",
+        b"HTTP/1.1 200 OK\r\n" + CHUNKED + b"\r\n2\r\nok\r\n0\r\nX: ",
+        b"HTTP/1.1 200 OK\r\n" + CHUNKED + b"\r\n2;",
+    ],
+    ids=["head", "trailer", "chunk-extension"],
+)
+def test_what_is_no_body_has_an_end(beginning: bytes) -> None:
+    """A head, a trailer or a chunk's line without end is given up instead of filling the memory."""
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await request_of(reader)
+        writer.write(beginning)
+        while True:
+            writer.write(b"x" * 65536)
+            await writer.drain()
+
+    async def scenario(url: str, transport: DirectTransport) -> bytes | Failure:
+        return await asked(transport, call(url))
+
+    assert run(scenario, talk) == Failure(ErrorKind.BAD_ANSWER, Action.RETRY, "the answer is not HTTP")
 
 
 def test_what_nobody_asked_for_is_no_answer() -> None:

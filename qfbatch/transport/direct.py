@@ -20,6 +20,7 @@ from qfbatch._version import __version__
 from qfbatch.records import Action, ErrorKind, Failure
 from qfbatch.transport.environment import authorities
 from qfbatch.transport.http1 import LATE, Http1Connection
+from qfbatch.transport.reaching import addresses_of, reach
 from qfbatch.transport.seam import (
     CANNOT_BE_BUILT,
     DRAIN_BYTES,
@@ -50,6 +51,7 @@ _NO_CONNECTION = (
     (OSError, "no connection to the service's address"),
 )
 _CONNECTING_LATE = Failure(ErrorKind.TIMEOUT, Action.RETRY, "no connection in time")
+_LOST_AT_ONCE = Failure(ErrorKind.CONNECTION, Action.RETRY, "the connection was reset while it was made")
 _CLOSED = Failure(ErrorKind.CONNECTION, Action.RETRY, "the run's connections are closed")
 
 
@@ -97,6 +99,7 @@ class DirectTransport:
         self._heads: dict[str, _Head] = {}
         self._idle: dict[Origin, list[Http1Connection]] = {}
         self._connections: set[Http1Connection] = set()
+        self._leaving: set[Origin] = set()  # whose services were seen to close connections after streams
         self._lost = asyncio.Event()
         self._closed = False
 
@@ -137,7 +140,7 @@ class DirectTransport:
 
     def give_back(self, origin: Origin, connection: Http1Connection, *, doubtful: bool) -> None:
         """A call is over; for `DirectExchange`. A doubtful connection must first stay open for a moment."""
-        if not connection.reusable or self._closed:
+        if not connection.reusable or self._closed or (doubtful and origin in self._leaving):
             connection.abort()
             return
         loop = asyncio.get_running_loop()
@@ -151,8 +154,10 @@ class DirectTransport:
         """The connection is still open some time after its call: the next one may have it."""
         if connection.reusable and not self._closed:
             self._idle.setdefault(origin, []).append(connection)
-        else:
-            connection.abort()
+            return
+        if connection.lost:
+            self._leaving.add(origin)
+        connection.abort()
 
     async def _connect(self, origin: Origin, timeout_s: float) -> Http1Connection:
         loop = asyncio.get_running_loop()
@@ -162,8 +167,13 @@ class DirectTransport:
         limit_s = min(self._connect_timeout_s, timeout_s)
         try:
             async with asyncio.timeout(limit_s):
-                transport, connection = await loop.create_connection(
-                    lambda: Http1Connection(loop, self._forget), origin.host, origin.port, ssl=tls
+                reached = await reach(await addresses_of(origin.host, origin.port))
+                _prepare(reached)
+                _, connection = await loop.create_connection(
+                    lambda: Http1Connection(loop, self._forget),
+                    sock=reached,
+                    ssl=tls,
+                    server_hostname=None if tls is None else origin.host,
                 )
         except TimeoutError:
             raise TransportError(LATE if limit_s == timeout_s else _CONNECTING_LATE) from None
@@ -171,10 +181,8 @@ class DirectTransport:
             raise TransportError(CANNOT_BE_BUILT) from None
         except OSError as error:
             raise TransportError(_no_connection(error)) from None
-        plain_socket = transport.get_extra_info("socket")
-        if plain_socket is not None:
-            # An answer may be minutes of silence away; what stands between must not take that for the end.
-            plain_socket.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        if connection.lost:  # made, and lost again before anybody could use it
+            raise TransportError(_LOST_AT_ONCE)
         self._connections.add(connection)
         if self._closed:
             connection.abort()
@@ -239,7 +247,11 @@ class DirectExchange:
     ) -> None:
         connection = self._response
         if kind is None and not connection.complete:
-            await self._drain(connection)
+            try:
+                await self._drain(connection)
+            except BaseException:
+                connection.abort()
+                raise
         doubtful = self._stream and connection.header("keep-alive") is not None
         self._owner.give_back(self._origin, connection, doubtful=doubtful)
 
@@ -307,6 +319,12 @@ def _head(call: HttpCall) -> _Head:
     except ValueError:  # a port that is none, a host that has no name, a character that no header can hold
         raise TransportError(CANNOT_BE_BUILT) from None
     return _Head(call.headers, Origin(parts.scheme, host, port or _DEFAULT_PORTS[parts.scheme]), text)
+
+
+def _prepare(reached: socket.socket) -> None:
+    reached.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    # An answer may be minutes of silence away; what stands between must not take that for the end.
+    reached.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
 
 
 def _no_connection(error: OSError) -> Failure:

@@ -44,9 +44,9 @@ class Http1Connection(asyncio.Protocol):
     """
 
     __slots__ = (
+        "_beside_body",
         "_expiry",
         "_failure",
-        "_head_bytes",
         "_headed",
         "_headers",
         "_in_use",
@@ -74,6 +74,12 @@ class Http1Connection(asyncio.Protocol):
         self._loop = loop
         self._on_lost = on_lost
         self._parser = HttpResponseParser(self)
+        # What RFC 9112 lets a recipient understand (2.2, 6.3, 7.1.1), and gateways do send.
+        self._parser.set_dangerous_leniencies(
+            lenient_chunked_length=True,
+            lenient_optional_cr_before_lf=True,
+            lenient_spaces_after_chunk_size=True,
+        )
         self._transport: asyncio.Transport | None = None
         self._waiter: asyncio.Future[None] | None = None
         self._expiry: asyncio.TimerHandle | None = None
@@ -87,7 +93,7 @@ class Http1Connection(asyncio.Protocol):
         self._stream = stream
         self._max_body_bytes = max_body_bytes
         self._headers: dict[bytes, bytes] = {}
-        self._head_bytes = 0
+        self._beside_body = 0  # bytes since the last of the body: a head, trailers, chunks' own lines
         self._headed = False
         self._informational = False
         self._until_close = False
@@ -102,9 +108,23 @@ class Http1Connection(asyncio.Protocol):
     # What the caller does
 
     @property
+    def lost(self) -> bool:
+        """Whether it has ended."""
+        return self._transport is None
+
+    @property
     def reusable(self) -> bool:
-        """Whether another call may follow on this connection."""
-        return self._keep and self._transport is not None and (self.complete or not self._in_use)
+        """Whether another call may follow on this connection.
+
+        Not after an answer that came before its request was sent: who has refused it may not read the rest.
+        """
+        transport = self._transport
+        return (
+            self._keep
+            and transport is not None
+            and (self.complete or not self._in_use)
+            and not transport.get_write_buffer_size()
+        )
 
     def send(self, request: bytes, *, timeout_s: float, stream: bool, max_body_bytes: int) -> None:
         """Start a call.
@@ -171,6 +191,9 @@ class Http1Connection(asyncio.Protocol):
         self._cancel_expiry()
         self._in_use = False
         self._pieces.clear()
+        if self._paused and self._transport is not None:  # what nobody took is gone
+            self._paused = False
+            self._transport.resume_reading()
         self.idle_since = now
 
     def abort(self) -> None:
@@ -191,13 +214,12 @@ class Http1Connection(asyncio.Protocol):
         if not self._in_use:
             self.abort()  # nobody asked: what comes now could be taken for the answer to the next call
             return
-        if not self._headed:
-            self._head_bytes += len(data)
+        self._beside_body += len(data)
         try:
             self._parser.feed_data(data)
         except (HttpParserError, HttpParserUpgrade):
             self._fail(_NOT_HTTP)
-        if not self._headed and self._head_bytes > MAX_HEAD_BYTES:
+        if self._beside_body > MAX_HEAD_BYTES:
             self._fail(_NOT_HTTP)
 
     def eof_received(self) -> bool:
@@ -239,8 +261,11 @@ class Http1Connection(asyncio.Protocol):
         self.status = status
         self._headed = True
         headers = self._headers
-        if b"content-length" not in headers and status not in _BODILESS:
-            self._until_close = b"chunked" not in headers.get(b"transfer-encoding", b"").lower()
+        chunked = b"chunked" in headers.get(b"transfer-encoding", b"").lower()
+        if b"content-length" in headers:
+            self._keep = self._keep and not chunked  # the length is wrong, and who sent it may be, too
+        else:
+            self._until_close = not chunked and status not in _BODILESS
         packing = headers.get(b"content-encoding", b"identity").strip().lower()
         if packing in {b"gzip", b"x-gzip", b"deflate"}:
             self._unpack = zlib.decompressobj(_GZIP_OR_ZLIB)
@@ -251,6 +276,7 @@ class Http1Connection(asyncio.Protocol):
 
     def on_body(self, body: bytes) -> None:
         """A piece of the body."""
+        self._beside_body = 0
         if self.complete or self._failure is not None:
             return
         if self._unpack is not None:
@@ -305,8 +331,9 @@ class Http1Connection(asyncio.Protocol):
             waiter.set_result(None)
 
     def _fail(self, failure: Failure) -> None:
-        """The answer will not be complete; the first reason counts."""
+        """The answer will not be complete; the first reason counts. After its end nothing else may follow."""
         if self.complete:
+            self._keep = False
             return
         self._failure = self._failure or failure
         self.abort()
