@@ -12,9 +12,9 @@ from collections.abc import Mapping, Sequence
 import polars as pl
 from msgspec import Struct
 
-from qfbatch.checkpoint.layout import RunLayout
+from qfbatch.checkpoint.answers import answers_of
 from qfbatch.checkpoint.manifest import read_manifest
-from qfbatch.checkpoint.place import StoredRun, run_place
+from qfbatch.checkpoint.place import run_place
 from qfbatch.checkpoint.predictions import add_prediction
 from qfbatch.checkpoint.results import scan_results
 from qfbatch.expecting import Expectation, expectations
@@ -55,15 +55,17 @@ def plan_job(job: Job, options: RunOptions | None = None, *, on_survey: OnSurvey
             stands = (
                 f"a run would be refused: the job changed ({'; '.join(differing)}); planned as with {FRESH}"
             )
-        elif isinstance(layout, StoredRun) and changed_files(manifest.survey.files, job.input):
-            stands = f"a run would be refused: the input changed; planned as with {FRESH}"
-        elif isinstance(layout, RunLayout) and changed_files(manifest.survey.files, job.input):
+        elif changed_files(manifest.survey.files, job.input):
             keys = bytearray()
             found = survey_input(job, on_survey, keys.extend)
             change = input_difference(layout, bytes(keys))
             stands = f"a run would be refused: the input changed: {change}; planned as with {ACCEPT}"
             before = _done(scan_results(layout))
-            done = _Done(count_kept(job.input, job.models, layout, found), before.tokens, before.cost)
+            done = _Done(
+                count_kept(job.input, job.models, answers_of(layout, manifest), found),
+                before.tokens,
+                before.cost,
+            )
         else:
             stands, found, done = "resumes", manifest.survey, _done(scan_results(layout))
     found = found or survey_input(job, on_survey)

@@ -12,16 +12,12 @@ from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
 from hashlib import blake2b
-from pathlib import Path
 
 import polars as pl
 import pyarrow as pa
 from msgspec import Struct
 
-from qfbatch.checkpoint.directory import list_journals, list_parts
-from qfbatch.checkpoint.journal import read_journal
-from qfbatch.checkpoint.layout import RunLayout, slug
-from qfbatch.checkpoint.parts import find_part_rows, merge_rows, read_part_rows, write_part
+from qfbatch.checkpoint.answers import Answers
 from qfbatch.job.settings import InputSettings, ModelSettings
 from qfbatch.prompts import prompter
 from qfbatch.reader.keys import KEY_BYTES
@@ -79,23 +75,18 @@ def _keys_frame(keys: bytes) -> pl.DataFrame:
 def rehome(
     settings: InputSettings,
     models: Sequence[ModelSettings],
-    layout: RunLayout,
+    answers_of: Answers,
     survey: Survey,
-    into: RunLayout,
-    *,
-    run_id: str,
-    on_shard: Callable[[int], None] = lambda _: None,
+    write: Callable[[str, int, pa.Table], object],
 ) -> int:
-    """Write the answers of a run's parts as parts of the same run on another input.
+    """Write a run's answers as those of the same run on another input.
 
     Args:
         settings: the job's input.
         models: whose answers are carried over; what decides the results is as it was.
-        layout: the run as it is, all journals closed.
+        answers_of: the run's answers as it is.
         survey: of the present input.
-        into: where the new parts go.
-        run_id: the run's.
-        on_shard: told of every shard written.
+        write: takes the answers of a shard of a model, as they now stand.
 
     Returns:
         Answers kept, over all models.
@@ -105,38 +96,34 @@ def rehome(
         StorageError: a part could not be read or written.
     """
     kept = 0
-    parts = list_parts(layout)
     with ShardReader(settings) as reader:
         for model in models:
-            paths = [path for (model_slug, _), path in parts.items() if model_slug == slug(model.name)]
-            if not paths:
+            parts = answers_of(model.name)
+            if not parts:
                 continue
-            answers = _places("part", "row", _answered(settings, map(_asked, paths)))
+            answers = _places("part", "row", _answered(settings, (read(_IDENTITY) for read in parts)))
             matches = _match(answers, _places("shard", "position", _wanted(settings, model, survey, reader)))
             files = {file.name: file for file in survey.files}
             shards = {shard.number: shard for shard in survey.shards}
-            load = lru_cache(OPEN_PARTS)(lambda index, paths=paths: read_part_rows(paths[index]))
+            load = lru_cache(OPEN_PARTS)(lambda index, parts=parts: parts[index](None))
             for (number,), group in matches.group_by("shard", maintain_order=True):
                 shard = shards[number]
                 rows = reader.read(files[shard.source_file], shard)
                 table = _gather(group.sort("position"), rows, shard, survey, load)
-                write_part(
-                    into.part(model.name, number), table, run_id=run_id, model=model.name, shard=number
-                )
+                write(model.name, number, table)
                 kept += table.num_rows
-                on_shard(number)
     return kept
 
 
 def count_kept(
-    settings: InputSettings, models: Sequence[ModelSettings], layout: RunLayout, survey: Survey
+    settings: InputSettings, models: Sequence[ModelSettings], answers_of: Answers, survey: Survey
 ) -> dict[tuple[str, int], tuple[int, int]]:
-    """How many answers `rehome` would keep; nothing is written, and journals may be open.
+    """How many answers `rehome` would keep; nothing is written.
 
     Args:
         settings: the job's input.
         models: whose answers are counted.
-        layout: the run as it is.
+        answers_of: the run's answers as it is.
         survey: of the present input.
 
     Returns:
@@ -149,7 +136,7 @@ def count_kept(
     kept = {}
     with ShardReader(settings) as reader:
         for model in models:
-            tables = list(_tables(layout, model))
+            tables = [read([*_IDENTITY, "status"]) for read in answers_of(model.name)]
             failed = [status == Status.FAILED for table in tables for status in table["status"].to_pylist()]
             keys = (key for _, _, key in _answered(settings, tables))
             answers = _places("row", "failed", ((n, failed[n], key) for n, key in enumerate(keys)))
@@ -157,21 +144,6 @@ def count_kept(
             for shard, rows, among in matches.group_by("shard").agg(pl.len(), pl.sum("failed")).iter_rows():
                 kept[model.name, int(shard)] = int(rows), int(among)
     return kept
-
-
-def _tables(layout: RunLayout, model: ModelSettings) -> Iterator[pa.Table]:
-    """A model's answers, shard by shard, as far as identity and status go."""
-    journals = {key: path for key, path in list_journals(layout).items() if key[0] == slug(model.name)}
-    for (_, number), path in journals.items():
-        part = find_part_rows(layout.part(model.name, number))
-        yield merge_rows(part, read_journal(path).records).select([*_IDENTITY, "status"])
-    for key, path in list_parts(layout).items():
-        if key[0] == slug(model.name) and key not in journals:
-            yield read_part_rows(path, [*_IDENTITY, "status"])
-
-
-def _asked(part: Path) -> pa.Table:
-    return read_part_rows(part, _IDENTITY)
 
 
 def _match(answers: pl.DataFrame, wanted: pl.DataFrame) -> pl.DataFrame:

@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import msgspec
+import pyarrow as pa
 
+from qfbatch.checkpoint.answers import answers_of
 from qfbatch.checkpoint.directory import begun_models
 from qfbatch.checkpoint.layout import RunLayout, slug
+from qfbatch.checkpoint.log_checkpoint import LogCheckpoint
 from qfbatch.checkpoint.manifest import Manifest, write_manifest
-from qfbatch.checkpoint.place import RunPlace, StoredRun
+from qfbatch.checkpoint.parts import write_part
+from qfbatch.checkpoint.place import SUPERSEDED, RunPlace, StoredRun, read_content
 from qfbatch.checkpoint.store import Checkpoint
+from qfbatch.checkpoint.stored_tenure import KEYS, copy_aside
 from qfbatch.checkpoint.succession import Succession
-from qfbatch.errors import InputError, RunMismatch
+from qfbatch.errors import InputError, RunMismatch, StorageError
 from qfbatch.fingerprint import differences, fingerprint
 from qfbatch.job.settings import Job, ModelSettings
 from qfbatch.reader.changes import InputChange, changed_files
@@ -32,7 +40,7 @@ def is_replaceable(place: RunPlace, manifest: Manifest, job: Job) -> bool:
     Raises:
         InputError: a path of the job finds nothing any more.
     """
-    if begun_models(place, manifest.run_id):
+    if begun_models(place, manifest.log_id):
         return False
     return bool(
         differences(manifest.fingerprint, fingerprint(job)) or changed_files(manifest.survey.files, job.input)
@@ -47,7 +55,7 @@ def deciding_differences(place: RunPlace, manifest: Manifest, job: Job) -> list[
     Raises:
         StorageError: the run directory can't be read.
     """
-    begun = begun_models(place, manifest.run_id)
+    begun = begun_models(place, manifest.log_id)
     idle = tuple(f"models.{model.name}." for model in job.models if slug(model.name) not in begun)
     before = {name: value for name, value in manifest.fingerprint.items() if not name.startswith(idle)}
     return differences(before, fingerprint(job))
@@ -119,36 +127,93 @@ def follow_input(
     change = changed_files(manifest.survey.files, job.input)
     if not change:
         return manifest, []
-    if isinstance(place, StoredRun):
-        raise RunMismatch(
-            f"{job.output_path} was started on other input:\n" + "\n".join(_changes(change)),
-            hint="Restore the input to resume, or start again with --fresh (nothing is deleted). "
-            "--accept-input-change is for run directories on a local disk.",
-        )
-    layout = place
+    follow = _follow_in_log if isinstance(place, StoredRun) else _follow_on_disk
+    return follow(_Following(job, place, manifest, change, accept, on_survey))
+
+
+@dataclass(frozen=True, slots=True)
+class _Following:
+    """What following a changed input is about."""
+
+    job: Job
+    place: RunPlace
+    manifest: Manifest
+    change: InputChange
+    accept: bool
+    on_survey: OnSurvey | None
+
+    def survey(self, keys: Path) -> tuple[Survey, str]:
+        """The input as it is now, its rows' keys kept in a file, and how it differs; refuses the change."""
+        try:
+            found = survey_with_keys(self.job, keys, self.on_survey)
+        except InputError as error:
+            since = "\n".join(_sizes(self.manifest.survey, self.change))
+            raise InputError(
+                f"{error.message}\nSince the run was started:\n{since}", hint=error.hint
+            ) from error
+        difference = input_difference(self.place, keys.read_bytes())
+        if not self.accept:
+            raise RunMismatch(
+                f"{self.job.output_path} was started on other input: {difference}:\n"
+                + "\n".join(_changes(self.change)),
+                hint="Restore the input to resume; or go on with --accept-input-change, which keeps the "
+                "answers of unchanged rows; or start again with --fresh. Nothing is deleted in any case.",
+            )
+        return found, difference
+
+
+def _follow_on_disk(following: _Following) -> tuple[Manifest, list[str]]:
+    job, layout, manifest = following.job, following.place, following.manifest
+    assert isinstance(layout, RunLayout)  # noqa: S101 - chosen so by the caller
     succession = Succession(layout)
     succession.begin()
     try:
-        found = survey_with_keys(job, succession.next.keys, on_survey)
-    except InputError as error:
-        since = "\n".join(_sizes(manifest.survey, change))
-        raise InputError(f"{error.message}\nSince the run was started:\n{since}", hint=error.hint) from error
-    difference = input_difference(layout, succession.next.keys.read_bytes())
-    if not accept:
+        found, difference = following.survey(succession.next.keys)
+    except RunMismatch:
         succession.finish()  # nothing is ready: this clears what was begun
-        raise RunMismatch(
-            f"{job.output_path} was started on other input: {difference}:\n" + "\n".join(_changes(change)),
-            hint="Restore the input to resume; or go on with --accept-input-change, which keeps the answers "
-            "of unchanged rows; or start again with --fresh. Nothing is deleted in any case.",
-        )
+        raise
     models = _models_of(manifest, job)
     notes = _close_journals(models, layout, manifest)
-    kept = rehome(job.input, models, layout, found, succession.next, run_id=manifest.run_id)
+
+    def write(model: str, shard: int, table: pa.Table) -> None:
+        write_part(
+            succession.next.part(model, shard), table, run_id=manifest.run_id, model=model, shard=shard
+        )
+
+    kept = rehome(job.input, models, answers_of(layout, manifest), found, write)
     manifest = msgspec.structs.replace(manifest, survey=found)
     write_manifest(succession.next, manifest)
     succession.commit()
-    told = f"the input changed: {difference}; {kept} answers kept, the results so far are in superseded/"
-    return manifest, [*notes, told]
+    return manifest, [*notes, _told(difference, kept)]
+
+
+def _follow_in_log(following: _Following) -> tuple[Manifest, list[str]]:
+    """As on a disk: entries of the new generation count when the manifest that names it is in force."""
+    job, run, manifest = following.job, following.place, following.manifest
+    assert isinstance(run, StoredRun)  # noqa: S101 - chosen so by the caller
+    with TemporaryDirectory(prefix="qfbatch-keys-") as folder:
+        keys = Path(folder) / KEYS
+        found, difference = following.survey(keys)
+        content = keys.read_bytes()
+    copy_aside(run, manifest, SUPERSEDED)
+    after = msgspec.structs.replace(manifest, survey=found, generation=uuid.uuid4().hex[:8])
+    models = _models_of(manifest, job)
+    names = [model.name for model in models]
+    writer = f"rehoming-{uuid.uuid4().hex[:12]}"
+    checkpoint = LogCheckpoint(run.store, names, found.shards, found.columns, after.log_id, writer=writer)
+    checkpoint.recover()
+
+    def write(model: str, shard: int, table: pa.Table) -> None:
+        checkpoint.open_shard(model, shard)
+        checkpoint.commit_table(model, shard, table)
+
+    kept = rehome(job.input, models, answers_of(run, manifest), found, write)
+    run.store.put(KEYS, content)
+    return after, [_told(difference, kept)]
+
+
+def _told(difference: str, kept: int) -> str:
+    return f"the input changed: {difference}; {kept} answers kept, the results so far are in superseded/"
 
 
 def _models_of(manifest: Manifest, job: Job) -> list[ModelSettings]:
@@ -172,7 +237,7 @@ def _close_journals(models: Sequence[ModelSettings], layout: RunLayout, manifest
     return list(recovery.notes)
 
 
-def input_difference(before: RunLayout, now: bytes) -> str:
+def input_difference(before: RunPlace, now: bytes) -> str:
     """How the input differs from the run's, in rows.
 
     Args:
@@ -180,8 +245,10 @@ def input_difference(before: RunLayout, now: bytes) -> str:
         now: the keys of the present input's rows.
     """
     try:
-        old = before.keys.read_bytes()
-    except OSError:
+        old = read_content(before, KEYS)
+    except StorageError:
+        old = None
+    if old is None:
         return "its rows cannot be compared, for input.keys is missing"
     difference = count_differences(old, now)
     return (

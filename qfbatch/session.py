@@ -138,7 +138,7 @@ def open_session(
             manifest = None
         if manifest is None:
             manifest = _new_manifest(job, tenure.survey(survey), now())
-        elif begun_models(place, manifest.run_id):
+        elif begun_models(place, manifest.log_id):
             refuse_other_question(place, manifest, job)
             notes += address_notes(manifest, job)
             manifest, told = follow_input(
@@ -203,7 +203,7 @@ def _new_manifest(job: Job, found: Survey, now: float) -> Manifest:
 def _open_checkpoint(job: Job, tenure: Tenure, manifest: Manifest, options: RunOptions) -> OpenSession:
     found = manifest.survey
     models = [model.name for model in job.models]
-    checkpoint = tenure.open(models, found.shards, found.columns, manifest.run_id)
+    checkpoint = tenure.open(models, found.shards, found.columns, manifest.log_id)
     recovery = checkpoint.recover()
     work: dict[str, list[ShardWork]] = {model: [] for model in models}
     committed = {model: PartSummary() for model in models}

@@ -110,6 +110,7 @@ THIRD_PARTY: dict[str, tuple[str, ...]] = {
         "superseded",  # what is there and not here
     ),
     "pyarrow": (
+        "checkpoint.answers",  # what reading a shard gives
         "checkpoint.log_checkpoint",  # rows on their way into parts
         "checkpoint.log_reading",  # and out of them
         "checkpoint.parts",  # a finished shard becomes a Parquet file
@@ -118,6 +119,7 @@ THIRD_PARTY: dict[str, tuple[str, ...]] = {
         "reader.arrow_values",
         "reader.duplicates",  # ids held in bounded memory
         "reader.parquet",
+        "resuming",  # hands them on
         "rehoming",  # moves rows from old parts into new ones
         "schema",
     ),

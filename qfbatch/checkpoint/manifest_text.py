@@ -42,6 +42,7 @@ class Manifest(msgspec.Struct, frozen=True):
         survey: the input as it was surveyed: files with digests, shards, columns.
         sessions: oldest first.
         format_version: of the run directory.
+        generation: which results count, in a run with a commit log whose input has changed; else empty.
     """
 
     run_id: str
@@ -54,6 +55,12 @@ class Manifest(msgspec.Struct, frozen=True):
     survey: Survey
     sessions: tuple[Session, ...] = ()
     format_version: int = FORMAT_VERSION
+    generation: str = ""
+
+    @property
+    def log_id(self) -> str:
+        """The id under which commit logs know this run, as it is since its input last changed."""
+        return f"{self.run_id}.{self.generation}" if self.generation else self.run_id
 
 
 class _Version(msgspec.Struct):

@@ -17,6 +17,7 @@ from qfbatch.storage.objects import ObjectStore
 from qfbatch.storage.opening import open_store
 
 SESSIONS = "sessions/"
+SUPERSEDED = "superseded/"
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,4 +90,4 @@ def replace_content(place: RunPlace, name: str, content: bytes) -> None:
         replace_file(place.path / name, content)
 
 
-__all__ = ["SESSIONS", "RunPlace", "StoredRun", "read_content", "replace_content", "run_place"]
+__all__ = ["SESSIONS", "SUPERSEDED", "RunPlace", "StoredRun", "read_content", "replace_content", "run_place"]

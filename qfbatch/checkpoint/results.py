@@ -15,7 +15,7 @@ from qfbatch.checkpoint.log_reading import LogReader, result_key
 from qfbatch.checkpoint.logbook import shard_of_log
 from qfbatch.checkpoint.manifest import Manifest, read_manifest
 from qfbatch.checkpoint.parts import find_part_rows, merge_rows
-from qfbatch.checkpoint.place import RunPlace, StoredRun
+from qfbatch.checkpoint.place import SUPERSEDED, RunPlace, StoredRun
 from qfbatch.records import InputColumn
 from qfbatch.schema import results_schema
 
@@ -61,16 +61,26 @@ def scan_superseded(place: RunPlace) -> pl.LazyFrame | None:
         StorageError: it can't be read.
     """
     if isinstance(place, StoredRun):
-        return None  # --fresh begins another run there, and a changed input is refused
+        return _scan_stored_superseded(place)
     paths = [path for generation in list_generations(place) for path in list_parts(generation).values()]
     return _scan_parts(paths, _frame_schema(())) if paths else None
+
+
+def _scan_stored_superseded(run: StoredRun) -> pl.LazyFrame | None:
+    manifest = read_manifest(run)
+    if manifest is None:
+        return None
+    listed = run.store.list(f"{SUPERSEDED}{manifest.run_id}")
+    sources = [run.store.scan_source(info.key) for info in listed if info.key.endswith(".parquet")]
+    found = [source for source in sources if source is not None]
+    return _scan_parts([path for path, _ in found], _frame_schema(()), found[0][1]) if found else None
 
 
 def _scan_stored(run: StoredRun, manifest: Manifest | None, schema: pl.Schema) -> pl.LazyFrame:
     """As `scan_results`, by the commit log: shards published and not touched since stay lazy."""
     if manifest is None:
         return pl.LazyFrame(schema=schema)
-    logbook = run.logbook(manifest.run_id)
+    logbook = run.logbook(manifest.log_id)
     logs = {name: log for name, log in logbook.read().items() if log.begun}
     sources = {
         name: source

@@ -71,7 +71,7 @@ def _of_log(run: StoredRun, model: str) -> list[Answered]:
     manifest = read_manifest(run)
     if manifest is None:
         return []
-    logbook = run.logbook(manifest.run_id)
+    logbook = run.logbook(manifest.log_id)
     begun = {
         name: log
         for name, log in logbook.read().items()

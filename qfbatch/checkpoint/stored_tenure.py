@@ -44,6 +44,7 @@ from qfbatch.storage.probe import FOLDER as TRIALS
 from qfbatch.storage.probe import AloneStore, has_preconditions
 
 KEYS = "input.keys"
+EARLIER = "earlier/"
 PULSE_S = 5.0
 LISTEN_S = 3 * PULSE_S
 _SEEN_LATELY_S = 60.0
@@ -123,23 +124,14 @@ class StoredTenure:
         return found
 
     def survey_afresh(self, survey: SurveyInto, before: Manifest) -> Survey:
-        """See `Tenure.survey_afresh`: all committed rows are copied to `superseded/<run id>/`.
+        """See `Tenure.survey_afresh`: all committed rows are copied to `earlier/<id>/`.
 
         The old run ends when the new manifest is in force: entries of its logs mean nothing under another
         run's id. What it left in `results/` is removed by the new run's `recover`.
         """
         found = self.survey(survey)
-        store, aside = self._run.store, f"superseded/{before.run_id}/"
-        logbook = self._run.logbook(before.run_id)
-        logs = {name: log for name, log in logbook.read().items() if log.begun}
-        reader = LogReader(store, logbook, before.survey.columns)
-        for name, log in logs.items():
-            table = reader.shard(name, log)
-            model, shard = str(table["model"][0].as_py()), int(table["shard"][0].as_py())
-            content, _ = encode_part(table, run_id=before.run_id, model=model, shard=shard)
-            store.put(aside + result_key(name), content)
-        store.put(aside + NAME, encode_manifest(before))
-        self.notes.append(f"the answers of the earlier run are kept in {self._run}/{aside}results")
+        aside = copy_aside(self._run, before, EARLIER)
+        self.notes.append(f"the answers of the earlier run are kept in {self._run}/{aside}")
         return found
 
     def begin(self, manifest: Manifest) -> None:
@@ -187,6 +179,33 @@ class StoredTenure:
                 if last_session(self._run) > self._number:
                     self.taken.set()
                     return
+
+
+def copy_aside(run: StoredRun, manifest: Manifest, folder: str) -> str:
+    """Keep all committed rows of a run, and its manifest, before something else takes its place.
+
+    Args:
+        run: the run; this process holds it.
+        manifest: what is in force.
+        folder: below which to keep them.
+
+    Returns:
+        Where the rows are, below the run directory.
+
+    Raises:
+        StorageError: they could not be read or written.
+    """
+    aside = f"{folder}{manifest.log_id}/"
+    logbook = run.logbook(manifest.log_id)
+    reader = LogReader(run.store, logbook, manifest.survey.columns)
+    for name, log in logbook.read().items():
+        if log.begun:
+            table = reader.shard(name, log)
+            model, shard = str(table["model"][0].as_py()), int(table["shard"][0].as_py())
+            content, _ = encode_part(table, run_id=manifest.log_id, model=model, shard=shard)
+            run.store.put(aside + result_key(name), content)
+    run.store.put(aside + NAME, encode_manifest(manifest))
+    return f"{aside}results"
 
 
 @contextmanager
@@ -316,4 +335,4 @@ def _check_empty_or_ours(run: StoredRun) -> None:
     )
 
 
-__all__ = ["LogRows", "StoredTenure", "hold_stored", "last_seen_holder"]
+__all__ = ["KEYS", "LogRows", "StoredTenure", "copy_aside", "hold_stored", "last_seen_holder"]

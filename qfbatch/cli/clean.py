@@ -42,12 +42,12 @@ def command(target: str, *, yes: bool) -> None:
 
 
 def _stored(place: StoredRun, run: Run, *, yes: bool) -> tuple[list[str], int]:
-    found = find_orphans(place, run.manifest.run_id)
+    found = find_orphans(place, run.manifest.log_id)
     if yes and found:
         with hold_stored(place, now=time.time) as tenure:
             held = tenure.place
             assert isinstance(held, StoredRun)  # noqa: S101 - what was held is what is given
-            found = remove_orphans(held, run.manifest.run_id, f"clean-{uuid.uuid4().hex[:12]}")
+            found = remove_orphans(held, run.manifest.log_id, f"clean-{uuid.uuid4().hex[:12]}")
     return [f"{place}/{info.key}" for info in found], sizes(found)
 
 

@@ -11,6 +11,7 @@ from click.testing import CliRunner
 from scripted import ScriptedServer
 
 import qfbatch
+from qfbatch.checkpoint.results import scan_superseded
 from qfbatch.cli.main import main
 from qfbatch.errors import RunDirectoryError, RunMismatch
 from qfbatch.job.load import load_job
@@ -68,7 +69,7 @@ def test_a_limit_and_then_the_rest(job: StoredJob, environ: dict[str, str]) -> N
 
 
 def test_fresh_sets_the_answers_aside(job: StoredJob, environ: dict[str, str]) -> None:
-    """`--fresh` asks everything again; what was answered before is kept under `superseded/`, whole."""
+    """`--fresh` asks everything again; what was answered before is kept under `earlier/`, whole."""
     run(job, environ, limit=SHARD_ROWS + 5)
     before = job.answers()
     job.fields["parameters"] = {"temperature": 0.5}
@@ -78,7 +79,7 @@ def test_fresh_sets_the_answers_aside(job: StoredJob, environ: dict[str, str]) -
     fresh = run(job, environ, fresh=True)
     assert ROWS == fresh.asked == len(job.answers()) == job.published().height
     store = job.run.store
-    sources = [store.scan_source(i.key) for i in store.list("superseded/") if i.key.endswith(".parquet")]
+    sources = [store.scan_source(i.key) for i in store.list("earlier/") if i.key.endswith(".parquet")]
     aside = pl.concat([pl.read_parquet(path, storage_options=o) for path, o in filter(None, sources)])
     assert before == dict(aside.select("row_id", "result").iter_rows())
 
@@ -90,8 +91,29 @@ def test_a_changed_input_is_refused(job: StoredJob, environ: dict[str, str]) -> 
         file.write('{"id": "new", "prompt": "new"}\n')
     with pytest.raises(RunMismatch, match=r"input.jsonl: changed") as caught:
         run(job, environ)
-    assert "--fresh" in caught.value.hint
+    assert "--accept-input-change" in caught.value.hint
+    assert "1 rows new" in str(caught.value)
     assert 5 == len(job.answers())
+
+
+def test_answers_follow_an_accepted_change(job: StoredJob, environ: dict[str, str]) -> None:
+    """Rows that are still there keep their answers at their new places; what is gone is kept aside."""
+    run(job, environ, limit=SHARD_ROWS + 5)
+    before = job.answers()
+    path = job.path.with_name("input.jsonl")
+    lines = path.read_text().splitlines(keepends=True)
+    path.write_text("".join(['{"id": "new", "prompt": "new"}\n', *reversed(lines[1:])]))
+    gone = {"row-0"}
+    changed = run(job, environ, accept_input_change=True)
+    kept = {row: answer for row, answer in before.items() if row not in gone}
+    assert ROWS - len(kept) == changed.asked
+    now = job.answers()
+    assert {"new", *(f"row-{n}" for n in range(1, ROWS))} == set(now) == set(job.published()["row_id"])
+    assert now.items() >= kept.items()
+    aside = scan_superseded(job.run)
+    assert aside is not None
+    assert set(before) == set(aside.collect()["row_id"])
+    assert 0 == run(job, environ).asked
 
 
 def test_a_mistyped_job_is_replaced(job: StoredJob, environ: dict[str, str]) -> None:
