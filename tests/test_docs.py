@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -41,3 +42,48 @@ def test_every_page_can_be_found(page: Path) -> None:
         for target, _ in LINK.findall(index.read_text(encoding="utf-8"))
     }
     assert page in found | {ROOT / "docs" / "README.md"}
+
+
+class TestTranslation:
+    """README.zh-CN.md says what README.md says: what both must name is compared, the words are not."""
+
+    ENGLISH = (ROOT / "README.md").read_text(encoding="utf-8")
+    CHINESE = (ROOT / "README.zh-CN.md").read_text(encoding="utf-8")
+
+    def test_both_name_the_same_commands_keys_and_files(self) -> None:
+        """Commands, options, keys and files between backticks are the same, in the same number."""
+        assert Counter(inline_code(self.CHINESE)) == Counter(inline_code(self.ENGLISH))
+
+    def test_both_have_the_same_blocks_of_code(self) -> None:
+        """Blocks differ in their comments alone."""
+        assert without_comments(self.CHINESE) == without_comments(self.ENGLISH)
+
+    def test_both_lead_to_the_same_places(self) -> None:
+        """Links and pictures are the same, in the same order; each leads to the other language."""
+        links = [[target for target, _ in LINK.findall(text)] for text in (self.CHINESE, self.ENGLISH)]
+        assert [links[0][0], links[1][0]] == ["README.md", "README.zh-CN.md"]
+        assert links[0][1:] == links[1][1:]
+
+    def test_both_have_the_same_figures(self) -> None:
+        """Every figure stands in both, and those that were measured in docs/performance.md."""
+        assert Counter(figures(self.CHINESE)) == Counter(figures(self.ENGLISH))
+        measured = self.ENGLISH.partition("## What it is good at")[2].partition("##")[0]
+        page = (ROOT / "docs" / "performance.md").read_text(encoding="utf-8")
+        assert set(figures(measured)) <= set(figures(page))
+
+
+def inline_code(text: str) -> list[str]:
+    """What stands between backticks outside blocks."""
+    return re.findall(r"`([^`\n]+)`", prose(text))
+
+
+def without_comments(text: str) -> list[str]:
+    """The blocks of code, fenced or indented, without the comments at the end of their lines."""
+    blocks = re.findall(r"^```.*?^```$|^ {4}\S[^\n]*$", text, re.MULTILINE | re.DOTALL)
+    return [re.sub(r"\s+# .*", "", block) for block in blocks]
+
+
+def figures(text: str) -> list[str]:
+    """The numbers outside code and links."""
+    words = re.sub(r"`[^`\n]*`|\]\([^)]*\)", "", prose(text))
+    return re.findall(r"\d[\d,.]*(?<![,.])", words)
