@@ -86,7 +86,7 @@ def test_the_command(
     assert "nothing to remove" in CliRunner().invoke(main, ["clean", str(job.address)]).stderr
 
 
-@pytest.mark.slow
+@pytest.mark.cluster
 def test_a_folder_with_journals(
     tmp_path: Path, service: ScriptedServer, environ: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

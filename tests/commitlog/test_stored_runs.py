@@ -43,11 +43,11 @@ def complete(job: StoredJob) -> None:
 def test_killed_again_and_again(tmp_path: Path, service: ScriptedServer, environ: dict[str, str]) -> None:
     """Killed amid parts and amid publishing, a run loses nothing, doubles nothing, and completes."""
     job = StoredJob(tmp_path, service, environ)
-    for point in ("log.part-put:2", "log.result-put:1", "log.parts-deleted:2"):
+    for point in ("log.part-put:2", "log.result-put:1"):
         strike(job, point)
     complete(job)
     twice = sum(job.paid().values()) - ROWS
-    assert twice <= 3 * ROWS  # what was not committed, at most all of it; what was is held by `strike`
+    assert twice <= 2 * ROWS  # what was not committed, at most all of it; what was is held by `strike`
 
 
 @pytest.mark.cluster
@@ -119,6 +119,7 @@ def test_stopped_by_a_signal_and_resumed(
     assert {1} == set(job.paid().values())
 
 
+@pytest.mark.cluster
 def test_a_store_without_preconditions_serves_one_process(
     tmp_path: Path, service: ScriptedServer, rclone: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
