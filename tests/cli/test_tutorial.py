@@ -57,7 +57,7 @@ class Terminal:
         )
         try:
             if "Ctrl-C" in commands:
-                self._wait_for("runs/eval/events.jsonl", '"RowsCommitted"', process)
+                self._wait_for_a_row("runs/eval/journal", process)
                 os.killpg(process.pid, signal.SIGINT)
             out, _ = process.communicate(timeout=TIMEOUT_S)
         finally:
@@ -77,9 +77,9 @@ class Terminal:
             elif not line.startswith("export "):  # the test's environment has what is exported there
                 yield line
 
-    def _wait_for(self, file: str, text: str, process: subprocess.Popen[str]) -> None:
+    def _wait_for_a_row(self, journals: str, process: subprocess.Popen[str]) -> None:
         until = time.monotonic() + TIMEOUT_S
-        while not (self.path / file).exists() or text not in (self.path / file).read_text(encoding="utf-8"):
+        while not any(b'"row_id"' in path.read_bytes() for path in (self.path / journals).glob("*")):
             assert process.poll() is None, process.communicate()
             assert time.monotonic() < until
             time.sleep(0.02)
