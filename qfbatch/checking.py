@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from msgspec import Struct
 
 from qfbatch.connecting import Connection, connections
+from qfbatch.credentials import unspoken
 from qfbatch.job.settings import EndpointSettings, Job, ModelSettings, ServiceSettings
 from qfbatch.prompts import prompter
 from qfbatch.reader.rows import row_parameters
@@ -97,6 +98,8 @@ async def _check(
             signals = service.dialect.rate_signals(response.header)
             body = await response.read()
             outcome = service.dialect.decode(response.status, response.header, body, now=now())
+        if isinstance(outcome, Failure):
+            outcome = unspoken(outcome, sent)
     except TransportError as error:
         outcome = error.failure
     return ModelCheck(

@@ -30,6 +30,8 @@ RENEW_BEFORE_S = 60.0  # a token this close to its end is renewed before it is u
 MAX_VALIDITY_S = 10 * 365 * 86400  # beyond it, a number is no validity
 DEFAULT_VALIDITY_S = 3600.0  # of a token whose service does not say
 
+SHORTEST_SECRET = 4  # characters; what is shorter is no secret, and would blank parts of words
+
 _DEFAULT_PORTS = {"https": ":443", "http": ":80"}
 
 _HTTP_OK = 200
@@ -259,6 +261,20 @@ class OAuth:
             token, expires_in_s = _token(response.status, response.header, body, now=self._now())
         self._query = "?access_token=" + quote(token, safe="")
         self._renew_at = self._now() + expires_in_s - min(RENEW_BEFORE_S, expires_in_s / 2)
+
+
+def unspoken(failure: Failure, sent: HttpCall) -> Failure:
+    """The failure without the call's own key or token, should the service's words repeat it.
+
+    What looks like a credential is blanked wherever messages are made; a key may look like any word.
+    """
+    carried = [sent.headers.get("Authorization", "").rpartition(" ")[2]]
+    carried += [unquote(token) for token in urlsplit(sent.url).query.split("access_token=")[1:]]
+    message = failure.message
+    for secret in carried:
+        if len(secret) >= SHORTEST_SECRET:
+            message = message.replace(secret, "***")
+    return failure if message == failure.message else msgspec.structs.replace(failure, message=message)
 
 
 def _token(status: int, header: Callable[[str], str | None], body: bytes, *, now: float) -> tuple[str, float]:

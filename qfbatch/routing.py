@@ -19,6 +19,7 @@ from qfbatch.credentials import Authorizer
 from qfbatch.job.settings import EndpointSettings, Job, ModelSettings, ServiceSettings
 from qfbatch.limits.gate import Gate
 from qfbatch.limits.quota import Quota, stricter
+from qfbatch.records import ErrorKind
 from qfbatch.retry import RetryPolicy
 from qfbatch.service.dialect import Dialect
 from qfbatch.tokens import FIRST_EXPECTED_COMPLETION
@@ -53,6 +54,7 @@ class Route:
         breaker: stops the run when nothing succeeds.
         retry: how attempts follow each other.
         expected_completion: tokens the next answer will probably have.
+        refusals: of the whole job, by endpoint, kind and code: those told already.
     """
 
     model: ModelSettings
@@ -61,6 +63,7 @@ class Route:
     breaker: Breaker
     retry: RetryPolicy
     expected_completion: float = field(default=FIRST_EXPECTED_COMPLETION)
+    refusals: set[tuple[str, ErrorKind, int | None]] = field(default_factory=set)
 
 
 def open_routes(

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import msgspec
 
 from qfbatch.admission import Door
-from qfbatch.credentials import Authorizer
+from qfbatch.credentials import Authorizer, unspoken
 from qfbatch.progress.events import AttemptFailed, Observer, Paused, Refused, Throttled
 from qfbatch.recording import Course, record_of
 from qfbatch.records import (
@@ -136,7 +136,9 @@ class _Life:
                 target, call = self._aim(route.targets[door.number])
                 self.sent = await target.authorizer.authorize(call, timeout_s=timeout_s)
                 outcome = await self._exchange(target, door, call, self.sent, began)
-                if isinstance(outcome, Completion) and outcome.usage is None:
+                if isinstance(outcome, Failure):
+                    outcome = unspoken(outcome, self.sent)
+                elif outcome.usage is None:
                     usage = estimate_usage(self.request.prompt, outcome.result)
                     outcome = msgspec.structs.replace(outcome, usage=usage)
             except TransportError as error:
@@ -290,16 +292,19 @@ class _Life:
         """The service refuses the whole job, and no other endpoint is left: tell it, and end the run."""
         around, request, target = self.around, self.request, self.target
         assert target is not None, "an endpoint refused"  # noqa: S101
-        around.observe(
-            Refused(
-                model=request.model,
-                row_id=request.row_id,
-                kind=failure.kind,
-                code=failure.code,
-                message=failure.message,
-                endpoint=target.settings.name,
+        refusal = (target.settings.name, failure.kind, failure.code)
+        if refusal not in self.route.refusals:  # every row in flight meets the same one
+            self.route.refusals.add(refusal)
+            around.observe(
+                Refused(
+                    model=request.model,
+                    row_id=request.row_id,
+                    kind=failure.kind,
+                    code=failure.code,
+                    message=failure.message,
+                    endpoint=target.settings.name,
+                )
             )
-        )
         others = len(self.route.targets) - 1
         around.stop.request(job_refused(self._where, failure, target.authorizer.found, others=others))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import traceback
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -15,7 +16,7 @@ import pytest
 from rich.pretty import pretty_repr
 from scripted import ScriptedServer
 
-from qfbatch.credentials import Authorizer, OAuth, find_authorizer
+from qfbatch.credentials import Authorizer, OAuth, find_authorizer, unspoken
 from qfbatch.errors import ServiceRefused
 from qfbatch.records import Action, Completion, ErrorKind, Failure
 from qfbatch.service.dialect import Call
@@ -625,6 +626,25 @@ def test_no_repr_shows_a_secret(auth: str) -> None:
     shown = [authorizer, sent, [sent], {"call": sent}, *service.calls, authorizer.found]
     text = " ".join(f"{each!r} {each} {pretty_repr(each)}" for each in shown)
     assert "S3CR3T" not in text
+
+
+@pytest.mark.parametrize("auth", ["token", "bearer", "iam", "oauth"])
+def test_a_service_that_repeats_the_key(auth: str) -> None:
+    """A key of any form that the service's own words repeat is blanked: they go to logs and results."""
+    sent = authorized(find(auth, ENVIRONMENT, service=TokenService(granted("S3CR3T-granted"))))
+    carried = [sent.headers.get("Authorization", "").split(" ")[-1], *sent.url.split("access_token=")[1:]]
+    said = Failure(ErrorKind.CREDENTIALS, Action.JOB, f"nobody knows {' nor '.join(carried)} here", 401)
+    told = unspoken(said, sent)
+    assert (told.kind, told.action, told.code) == (said.kind, said.action, said.code)
+    assert re.fullmatch(r"nobody knows (\*\*\*)?( nor )?(\*\*\*)? here", told.message)
+    assert unspoken(told, sent) is told
+
+
+def test_words_that_are_no_key_stay() -> None:
+    """A call without credentials, or with a key too short to be one, changes no message."""
+    said = Failure(ErrorKind.SERVER, Action.RETRY, "a bad gateway")
+    for headers in ({}, {"Authorization": "Bearer a"}):
+        assert unspoken(said, HttpCall(BASE, headers, b"", 1.0)) is said
 
 
 # Against a server that checks

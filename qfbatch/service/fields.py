@@ -6,13 +6,24 @@ An answer that was paid for is not thrown away over a missing or misspelled flag
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import Annotated, Any
+
+from msgspec import Meta, Struct
 
 from qfbatch.records import Usage, UsageSource
 
 MAX_TOKENS = 2**40  # beyond any model: a larger count is not a count
 MAX_CREATED = 253402300799  # the last second of the year 9999, where calendars of readers end
 COUNTS = ("prompt_tokens", "completion_tokens", "total_tokens")
+
+
+class RegularUsage(Struct, frozen=True, gc=False):
+    """Usage in which everything has its documented type, for decoders of answers that do."""
+
+    prompt_tokens: Annotated[int, Meta(ge=0, le=MAX_TOKENS)]
+    completion_tokens: Annotated[int, Meta(ge=0, le=MAX_TOKENS)]
+    total_tokens: Annotated[int, Meta(ge=0, le=MAX_TOKENS)]
+
 
 _INTEGER = re.compile(r"-?[0-9]{1,19}")
 

@@ -49,7 +49,7 @@ def _load(name: str, entry: EntryPoint) -> Dialect:
     try:
         loaded = entry.load()
         dialect: Dialect = loaded() if isinstance(loaded, type) else loaded
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # a module may even end its process while it is imported
         raise UnusableDialect(f"{about} cannot be loaded: {type(error).__name__}: {error}") from error
     missing = [member for member in MEMBERS if not hasattr(dialect, member)]
     if missing:

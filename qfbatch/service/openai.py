@@ -6,7 +6,7 @@ parameters, how a prompt is put and where an answer's text stands.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -16,6 +16,7 @@ from qfbatch.records import Completion, Failure
 from qfbatch.service import openai_rates
 from qfbatch.service.dialect import Access, Call, Header, RateSignals
 from qfbatch.service.openai_answers import ReadPiece
+from qfbatch.service.openai_errors import HTTP_OK
 from qfbatch.service.openai_stream import OpenAIStream
 from qfbatch.service.openai_whole import whole_answer
 from qfbatch.service.parameters import (
@@ -73,10 +74,12 @@ class OpenAIRoute:
     Attributes:
         path: of the route, after the base URL.
         read_piece: reads the route's choices.
+        read_regular: reads a whole answer in which everything is as documented; None for others.
     """
 
     path: str
     read_piece: ReadPiece
+    read_regular: Callable[[bytes], Completion | None]
     access = OPENAI_ACCESS
 
     def refuse_endpoint(self, endpoint: str) -> str | None:
@@ -95,6 +98,8 @@ class OpenAIRoute:
 
     def decode(self, status: int, header: Header, body: bytes, *, now: float) -> Completion | Failure:
         """The outcome of a call answered as a whole; see `Dialect.decode`."""
+        if status == HTTP_OK and (regular := type(self).read_regular(body)) is not None:
+            return regular
         return whole_answer(type(self).read_piece, status, header, body, now=now)
 
     def stream_decoder(self, status: int, header: Header, *, now: float) -> OpenAIStream:

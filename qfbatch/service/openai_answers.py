@@ -72,8 +72,9 @@ class Piece(Struct, frozen=True, gc=False):
 _decoder = msgspec.json.Decoder(Body)
 _encode = msgspec.json.encode
 _BESIDE_TEXT = ("reasoning_content", "reasoning", "refusal", "tool_calls", "function_call")
-_TRUNCATED = {"length": True, "stop": False}
+TRUNCATED = {"length": True, "stop": False}
 CONTENT_FILTER = "content_filter"
+FAILED = "error"  # of a choice that broke off: gateways say so instead of failing the call
 
 ReadPiece = Callable[[Choice], Piece | None]
 """Reads a choice; None where it is no such choice."""
@@ -90,6 +91,8 @@ def read_body(data: bytes) -> Body | None:
 def text_piece(choice: Choice) -> Piece | None:
     """What a choice of the completions route says."""
     value = choice.text
+    if value is None and choice.finish_reason is not None and choice.message is choice.delta is None:
+        value = ""  # it ended before it began: filtered, or nothing to say
     if value is not None and not isinstance(value, str):
         return None
     return Piece(value, {} if choice.logprobs is None else {"logprobs": choice.logprobs})
@@ -113,7 +116,7 @@ def message_piece(choice: Choice) -> Piece | None:
     extra = {name: value for name in _BESIDE_TEXT if (value := getattr(message, name))}
     if choice.logprobs is not None:
         extra["logprobs"] = choice.logprobs
-    if content is None and choice.message is not None and (extra or choice.finish_reason is not None):
+    if content is None and (choice.finish_reason is not None or (extra and choice.message is not None)):
         content = ""
     return Piece(content, extra)
 
@@ -174,7 +177,7 @@ def completion_of(
         result=result,
         usage=usage,
         is_safe=False if reason == CONTENT_FILTER or flag else True if flag == 0 else None,
-        is_truncated=None if reason is None else _TRUNCATED.get(reason),
+        is_truncated=None if reason is None else TRUNCATED.get(reason),
         ban_round=int32(choice.ban_round),
         finish_reason=reason,
         response_id=text(answer.id),

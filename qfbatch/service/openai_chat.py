@@ -14,6 +14,7 @@ from msgspec import Raw
 from qfbatch.service.dialect import Call
 from qfbatch.service.openai import COMMON_RULES, OpenAIRoute
 from qfbatch.service.openai_answers import message_piece
+from qfbatch.service.openai_regular import regular_message
 from qfbatch.service.parameters import CountRule, FlagRule, Rules
 
 OPENAI_CHAT_RULES: Rules = MappingProxyType(
@@ -34,6 +35,7 @@ class OpenAIChat(OpenAIRoute):
     takes_messages = True
     path = "/chat/completions"
     read_piece = staticmethod(message_piece)
+    read_regular = staticmethod(regular_message)
 
     def encode(
         self, endpoint: str, prompt: str, parameters: Mapping[str, Any], *, messages: bool = False

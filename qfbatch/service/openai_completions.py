@@ -9,6 +9,7 @@ from typing import Any
 from qfbatch.service.dialect import Call
 from qfbatch.service.openai import COMMON_RULES, OpenAIRoute
 from qfbatch.service.openai_answers import text_piece
+from qfbatch.service.openai_regular import regular_text
 from qfbatch.service.parameters import CountRule, Rules, TextRule
 
 OPENAI_RULES: Rules = MappingProxyType(
@@ -28,6 +29,7 @@ class OpenAICompletions(OpenAIRoute):
     takes_messages = False
     path = "/completions"
     read_piece = staticmethod(text_piece)
+    read_regular = staticmethod(regular_text)
 
     def encode(
         self, endpoint: str, prompt: str, parameters: Mapping[str, Any], *, messages: bool = False

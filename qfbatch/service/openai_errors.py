@@ -39,10 +39,11 @@ ERROR_CODES: dict[str, tuple[ErrorKind, Action]] = {
     "engine_overloaded": (_K.OVERLOADED, _T),
     "overloaded_error": (_K.OVERLOADED, _T),
     "overloaded": (_K.OVERLOADED, _T),
+    # llama.cpp's server while it loads its model, which may take minutes: no row is at fault.
+    "unavailable_error": (_K.OVERLOADED, _T),
     "internal_error": (_K.SERVER, _R),
     "dispatch_internal_error": (_K.SERVER, _R),
     "server_error": (_K.SERVER, _R),
-    "unavailable_error": (_K.SERVER, _R),
     "insufficient_quota": (_K.QUOTA, _J),
     "insufficient_balance": (_K.QUOTA, _J),
     "billing_hard_limit_reached": (_K.QUOTA, _J),
@@ -75,6 +76,8 @@ STATUSES: dict[int, tuple[ErrorKind, Action]] = {
     501: (_K.NOT_FOUND, _J),
     529: (_K.OVERLOADED, _T),
 }
+
+BROKEN_OFF = Failure(_K.SERVER, _R, "[error] the service broke the answer off")
 
 _BY_ENDING = {name[1:]: policy for name, policy in ERROR_CODES.items() if name.startswith("*")}
 _ERROR_STATUSES = range(400, 600)

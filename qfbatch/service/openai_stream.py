@@ -13,6 +13,7 @@ from qfbatch.service.event_stream import NOT_ENDED, EventStream
 from qfbatch.service.fields import usage_of
 from qfbatch.service.http_failures import bad_answer
 from qfbatch.service.openai_answers import (
+    FAILED,
     Body,
     Choice,
     ReadPiece,
@@ -20,7 +21,7 @@ from qfbatch.service.openai_answers import (
     completion_of,
     read_body,
 )
-from qfbatch.service.openai_errors import failure_of
+from qfbatch.service.openai_errors import BROKEN_OFF, failure_of
 from qfbatch.service.openai_whole import whole_answer
 
 DONE = b"[DONE]"
@@ -72,6 +73,8 @@ class OpenAIStream(EventStream):
             failure = broken or NOT_ENDED
         if failure is None and not self._answered:
             failure = bad_answer("the stream has no text")
+        if failure is None and self._choice.finish_reason == FAILED:
+            failure = BROKEN_OFF
         if failure is not None:
             return msgspec.structs.replace(failure, usage=self._usage)
         return completion_of(self._seen, self._choice, "".join(self._pieces), self._extra, self._usage)
@@ -94,7 +97,7 @@ class OpenAIStream(EventStream):
             if value is not None:
                 setattr(self._seen, name, value)
         for choice in event.choices or ():
-            if choice.index == 0:
+            if not choice.index:  # some servers leave it out, or null
                 self._take_choice(choice)
 
     def _take_choice(self, choice: Choice) -> None:

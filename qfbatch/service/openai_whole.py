@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from qfbatch.records import Completion, Failure
 from qfbatch.service.dialect import Header
 from qfbatch.service.fields import usage_of
 from qfbatch.service.http_failures import bad_answer
-from qfbatch.service.openai_answers import Body, ReadPiece, completion_of, read_body
-from qfbatch.service.openai_errors import HTTP_OK, failure_of
+from qfbatch.service.openai_answers import FAILED, Body, ReadPiece, completion_of, read_body
+from qfbatch.service.openai_errors import BROKEN_OFF, HTTP_OK, failure_of
 
 
 def whole_answer(
@@ -30,8 +32,10 @@ def whole_answer(
     failure = failure_of(answer, status, header, now=now)
     if failure is not None:
         return failure
-    choice = next((choice for choice in answer.choices or () if choice.index == 0), None)
+    choice = next((choice for choice in answer.choices or () if not choice.index), None)
     piece = None if choice is None else read_piece(choice)
     if choice is None or piece is None or piece.text is None:
         return bad_answer("the answer has no choice with a text")
+    if choice.finish_reason == FAILED:
+        return msgspec.structs.replace(BROKEN_OFF, usage=usage_of(answer.usage))
     return completion_of(answer, choice, piece.text, piece.extra, usage_of(answer.usage))

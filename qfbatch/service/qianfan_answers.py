@@ -13,7 +13,16 @@ import msgspec
 from msgspec import Meta, Struct
 
 from qfbatch.records import Completion, Usage, UsageSource
-from qfbatch.service.fields import COUNTS, MAX_CREATED, MAX_TOKENS, count_of, created_of, flag, int32, text
+from qfbatch.service.fields import (
+    COUNTS,
+    MAX_CREATED,
+    RegularUsage,
+    count_of,
+    created_of,
+    flag,
+    int32,
+    text,
+)
 
 
 class Body(Struct, gc=False):
@@ -36,12 +45,6 @@ class Body(Struct, gc=False):
     message: Any = None
 
 
-class _RegularUsage(Struct, frozen=True, gc=False):
-    prompt_tokens: Annotated[int, Meta(ge=0, le=MAX_TOKENS)]
-    completion_tokens: Annotated[int, Meta(ge=0, le=MAX_TOKENS)]
-    total_tokens: Annotated[int, Meta(ge=0, le=MAX_TOKENS)]
-
-
 class _RegularAnswer(Struct, frozen=True, gc=False):
     """A whole answer in which everything has its documented type, which is nearly every one.
 
@@ -58,7 +61,7 @@ class _RegularAnswer(Struct, frozen=True, gc=False):
     need_clear_history: bool | None = None
     ban_round: Annotated[int, Meta(ge=-(2**31), lt=2**31)] | None = None
     finish_reason: str | None = None
-    usage: _RegularUsage | None = None
+    usage: RegularUsage | None = None
     error_code: None = None
 
 

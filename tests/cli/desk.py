@@ -19,6 +19,7 @@ from scripted import ScriptedServer
 from qfbatch.cli.main import main
 
 TIMEOUT_S = 100
+CREDENTIALS = ("QIANFAN_", "OPENAI_")  # how the names of variables that a developer may have set begin
 OAUTH = {"QIANFAN_AK": "desk-access-key-7421", "QIANFAN_SK": "desk-secret-key-9053"}
 
 
@@ -125,7 +126,7 @@ class Desk:
 
     def _overrides(self) -> dict[str, str | None]:
         """Changes to this process's environment, for `type`."""
-        return {name: None for name in os.environ if name.startswith("QIANFAN_")} | self.environ
+        return {name: None for name in os.environ if name.startswith(CREDENTIALS)} | self.environ
 
     def _system(self) -> Mapping[str, str | None]:
         return {**os.environ, **self._overrides()}

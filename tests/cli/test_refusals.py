@@ -91,7 +91,12 @@ def test_a_refusal_with_many_shards_open_ends_the_run(desk: Desk) -> None:
     desk.rows(200)
     sections = {"path": "rows.jsonl", "id": "id", "prompt": "prompt", "shard_rows": 1}
     desk.job(endpoint="echo,fault=17", input=sections, limits={"concurrency": 100})
-    refused(desk.process("run", "job.yaml"), "error 17", "200 left")
+    done = desk.process("run", "job.yaml")
+    refused(done, "error 17", "200 left")
+    told = [
+        line for line in done.err.splitlines() if "the service refuses the job" in line and ": row " in line
+    ]
+    assert len(told) == 1  # a hundred rows in flight met the same refusal
 
 
 def test_a_budget_counts_what_is_on_its_way_from_the_first_call(desk: Desk) -> None:

@@ -193,8 +193,8 @@ _OPENAI_REFUSED = [
     Refused(
         503,
         as_json(error={"code": 503, "message": "Loading model", "type": "unavailable_error"}),
-        "retry",
-        "server",
+        "throttle",
+        "overloaded",
         503,
         "[unavailable_error] Loading model",
         "llama.cpp",

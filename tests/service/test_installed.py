@@ -136,6 +136,7 @@ OTHER_NAME = documented()[0]
     ("source", "target", "message"),
     [
         (BROKEN, "Acme", f"{CANNOT}: RuntimeError: half installed"),
+        ("raise SystemExit(3)", "Acme", f"{CANNOT}: SystemExit: 3"),
         (
             "",
             "Acme",
@@ -152,7 +153,7 @@ OTHER_NAME = documented()[0]
             '"brought" of acme 1.0 calls itself "acme"; the two names must be the same',
         ),
     ],
-    ids=["import fails", "nothing there", "no dialect", "another name"],
+    ids=["import fails", "import exits", "nothing there", "no dialect", "another name"],
 )
 def test_a_broken_package_is_named(site: Path, source: str, target: str, message: str) -> None:
     """What is wrong with an installed dialect is one message that names its package."""

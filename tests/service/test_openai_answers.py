@@ -11,6 +11,7 @@ import pytest
 from qfbatch.records import Action, Completion, ErrorKind, Failure, Usage, UsageSource
 from qfbatch.service.dialect import RateSignals
 from qfbatch.service.dialects import DIALECTS
+from qfbatch.service.openai_errors import BROKEN_OFF
 
 from .kits import USAGE, as_json, event
 
@@ -132,12 +133,51 @@ def test_usage_of_a_stream(usages: list[Any], expected: Usage | None) -> None:
         ([piece(""), DONE], Completion("")),
         # Only the first of several answers is asked for.
         ([piece("x"), event(choices=[{"index": 1, "text": "y"}]), DONE], Completion("x")),
+        # An answer may be empty, and some servers leave the index out.
+        (
+            [piece(None), piece(None, finish_reason="stop")],
+            Completion("", finish_reason="stop", is_truncated=False),
+        ),
+        ([event(choices=[{"index": None, "text": "x"}]), DONE], Completion("x")),
+        # A gateway's way to say that what stood behind it broke off.
+        (
+            [piece("x"), piece("", finish_reason="error"), event(choices=[], usage=USAGE), DONE],
+            msgspec.structs.replace(BROKEN_OFF, usage=Usage(3, 2, 5)),
+        ),
         ([piece("x"), event(choices=[]), event(ping=1), DONE, piece("y")], Completion("x")),
     ],
 )
 def test_where_a_stream_ends(events: list[bytes], expected: Completion | Failure) -> None:
     """`[DONE]` or a finish reason completes an answer; without both it is truncated, its tokens kept."""
     assert streamed(*events) == expected
+
+
+def test_a_chat_that_ends_at_once() -> None:
+    """A model with nothing to say has answered with an empty text, streamed or not: not to be asked again."""
+    events = [delta(role="assistant", content=None), delta(finish_reason="stop"), DONE]
+    whole = answered("openai-chat", None, message={"content": None}, finish_reason="stop")
+    assert streamed(*events, api="openai-chat") == whole
+    assert whole.result == ""
+
+
+def test_a_text_that_was_filtered_whole() -> None:
+    """A filter that left nothing of the text is still told as unsafe."""
+    whole = answered(text=None, finish_reason="content_filter")
+    assert (whole.result, whole.is_safe, whole.usage) == ("", False, Usage(3, 2, 5))
+
+
+def test_an_answer_that_broke_off_behind_a_gateway() -> None:
+    """A part of an answer is not the answer; what it cost is kept."""
+    body = as_json(choices=[{"text": "par", "finish_reason": "error"}], usage=USAGE)
+    expected = msgspec.structs.replace(BROKEN_OFF, usage=Usage(3, 2, 5))
+    assert COMPLETIONS.decode(200, NO_HEADERS.get, body, now=0.0) == expected
+
+
+def test_the_other_route_s_answer_is_none() -> None:
+    """A gateway that answers completions as a chat has not answered with an empty text."""
+    body = as_json(choices=[{"message": {"content": "x"}, "finish_reason": "stop"}])
+    outcome = COMPLETIONS.decode(200, NO_HEADERS.get, body, now=0.0)
+    assert outcome == Failure(ErrorKind.BAD_ANSWER, Action.RETRY, "the answer has no choice with a text")
 
 
 @pytest.mark.parametrize("text", [5, ["x"], {"text": "x"}])
