@@ -16,7 +16,7 @@ from functools import partial
 
 from qfbatch.admission import Admission
 from qfbatch.breaker import PROVEN_ALIKE_ROWS, Breaker, BreakerPolicy
-from qfbatch.budget import BudgetGuard
+from qfbatch.budget import BudgetGuard, cost_toward_budget, uncounted_note
 from qfbatch.checkpoint.interface import Commits
 from qfbatch.checkpoint.parts import PartSummary
 from qfbatch.connecting import Connection, connections, service_addresses
@@ -100,6 +100,8 @@ def run_job(
             result = _complete(session, observe)
         else:
             keep_prediction(job, session)
+            if note := uncounted_note(job, total(session.standing.values()).spent):
+                session.notes.append(note)
             run = _Run(job, options, session, observe, clocks=clocks, button=button or StopButton())
             with service_addresses(job) as addresses, asyncio.Runner(loop_factory=new_event_loop) as loop:
                 result = loop.run(run.run(addresses, environ))
@@ -146,7 +148,7 @@ class _Run:
         self._budget = BudgetGuard(
             job.budget,
             spent_tokens=before.total_tokens + before.discarded_tokens,
-            spent_cost=sum(before.spent.values()),
+            spent_cost=cost_toward_budget(job, before.spent),
         )
         self._watch = Watch(job, session.manifest.survey, self._tallies, limit=options.limit)
         self._observe = to_all([self._watch, observe])

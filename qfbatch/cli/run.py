@@ -80,7 +80,8 @@ def command(
 ) -> None:
     """Run the job, or resume it: the same command after any interruption goes on where the run stopped.
 
-    Progress and messages go to stderr. When the run is complete its report goes to stdout.
+    Progress and messages go to stderr. When all its rows have ended its report goes to stdout. A run that was
+    complete before is not asked again: see `qfbatch report`.
 
     Exit codes: 0 every row succeeded; 1 complete, some rows failed; 2 usage or job file wrong; 3 input wrong;
     4 run directory unusable; 5 refused by the service; 6 budget reached; 130, 143 interrupted. After 4, 5, 6,
@@ -134,6 +135,8 @@ def _tell(command_line: list[str], job: Job, result: RunResult, limit: int | Non
     else:
         done = f"complete: {counts}{place}"
     say(done if result.asked else f"{done} No call was made.")
+    if not result.asked and result.failed + result.succeeded:
+        say(f"what it came to: {shlex.join(['qfbatch', 'report', str(job.output_path)])}")
     if result.failed:
         again = [argument for argument in command_line if argument != RETRY_FAILED]
         say(f"failed rows can be asked again: {shlex.join([*again, RETRY_FAILED])}")

@@ -12,6 +12,8 @@ from qfbatch.render.lines import costs_text, currencies_of, lines
 from qfbatch.render.section import Section
 
 TOTAL = "all models"
+# Lines of the figures that are shown although they are 0: what everybody looks for first.
+SOUGHT = frozenset({"rows", "succeeded", "failed", "total tokens", "discarded tokens", "unsafe"})
 
 
 class Column(NamedTuple):
@@ -36,12 +38,14 @@ class Block(NamedTuple):
         columns: left to right.
         rows: cells in the order of the columns.
         divisible: its columns after the first stand for themselves: a narrow place may split it there.
+        note: a remark below it; empty for none.
     """
 
     title: str
     columns: tuple[Column, ...]
     rows: tuple[tuple[str, ...], ...]
     divisible: bool = False
+    note: str = ""
 
 
 class Chapter(NamedTuple):
@@ -60,9 +64,25 @@ class Chapter(NamedTuple):
     blocks: tuple[Block, ...]
 
 
-def chapter(section: Section) -> Chapter:
-    """A run as a chapter."""
-    return Chapter(title(section), state(section), section.complete, tuple(blocks(section)))
+def chapter(section: Section, *, brief: bool = False) -> Chapter:
+    """A run as a chapter.
+
+    Args:
+        section: the run.
+        brief: figures that are 0 for every model stand together in a line below, but for those of `SOUGHT`.
+    """
+    shown = blocks(section)
+    if brief and shown:
+        shown[0] = _without_zeros(shown[0])
+    return Chapter(title(section), state(section), section.complete, tuple(shown))
+
+
+def _without_zeros(figures: Block) -> Block:
+    """The figures with what is 0 in every column in a note, as many lines say nothing on most runs."""
+    zero = [row[0] for row in figures.rows if row[0] not in SOUGHT and set(row[1:]) <= {"0", numbers.MISSING}]
+    rows = tuple(row for row in figures.rows if row[0] not in zero)
+    note = f"(0 everywhere: {', '.join(label.removeprefix('- ') for label in zero)})" if zero else ""
+    return figures._replace(rows=rows, note=note)
 
 
 def title(section: Section) -> str:
