@@ -37,6 +37,7 @@ FLOORS: dict[int, tuple[str, ...]] = {
         "fingerprint",
         "gates",
         "forecast",  # time under limits, over a clock of its own
+        "intervals",
         "job.settings",  # the frozen job is a value that decisions read; how it is loaded is an edge
         "limits",
         "outlook",
@@ -47,8 +48,12 @@ FLOORS: dict[int, tuple[str, ...]] = {
         "sampled",
         "sampling",
         "schema",
+        "scorers",
+        "scores",
+        "scoring",
         "service",
         "shards",
+        "similarity",
         "storage.access",
         "storage.address",
         "summary",
@@ -58,13 +63,24 @@ FLOORS: dict[int, tuple[str, ...]] = {
         "tokens",
     ),
     # Edges: each translates between values and one part of the world: files, network, terminal, environment.
-    2: ("checkpoint", "credentials", "job", "progress", "reader", "render", "storage", "transport"),
+    2: (
+        "checkpoint",
+        "credentials",
+        "job",
+        "own_scorers",
+        "progress",
+        "reader",
+        "render",
+        "storage",
+        "transport",
+    ),
     # Flow: what happens when.
     3: (
         "admission",
         "checking",
         "connecting",
         "crew",
+        "evaluation",
         "eventloop",
         "expecting",
         "feed",
@@ -105,7 +121,9 @@ THIRD_PARTY: dict[str, tuple[str, ...]] = {
         "interface",  # hands that frame to Python
         "planning",  # what the rows already answered tell of the others
         "rehoming",  # a run's answers, looked up by what was asked
+        "reporting",  # hands that frame to what works it out
         "sampling",
+        "scoring",
         "summary",
         "superseded",  # what is there and not here
     ),
@@ -123,11 +141,13 @@ THIRD_PARTY: dict[str, tuple[str, ...]] = {
         "rehoming",  # moves rows from old parts into new ones
         "schema",
     ),
-    "pydantic": ("job.document", "job.load", "job.messages"),
+    "pydantic": ("job.document", "job.load", "job.messages", "job.scorer_section", "job.strict"),
     "pydantic_core": ("job.messages",),  # the type of error details, which pydantic itself does not export
     "httptools": ("transport.http1",),
     "pyreqwest": ("transport.reqwest",),
+    "rapidfuzz": ("similarity.edit",),
     "rich": ("render.table",),
+    "sacrebleu": ("similarity.chrf",),
     "starlette": ("server",),
     "tenacity": ("retry",),
     "tqdm": ("progress.bar", "progress.survey"),
@@ -151,6 +171,8 @@ OPTIONAL = {
     "prometheus_client": "progress.metrics",
     "markupsafe": "render.html",
     "obstore": "storage.s3",
+    "rapidfuzz": "similarity",
+    "sacrebleu": "similarity",
     "starlette": "server",
     "uvicorn": "server",
     "vl_convert": "render.html",
@@ -163,6 +185,8 @@ LAZY_IMPORTERS = {
     "qfbatch.cli.serve": "extras",
     "qfbatch.cli.watchers": "extras",
     "qfbatch.storage.opening": "extra",
+    "qfbatch.own_scorers": "a job's own functions, where it names some",
+    "qfbatch.scorers": "extras",
     "qfbatch.service.installed": "a package's dialect is loaded only when a job names it",
 }
 

@@ -9,10 +9,12 @@ from pathlib import Path
 import click
 
 from qfbatch.cli.job_options import job_argument, load
-from qfbatch.cli.report import print_report
+from qfbatch.cli.report import print_report, tell_scoring
 from qfbatch.cli.talk import abandon_stdout, say, use_json
 from qfbatch.cli.target import open_run
 from qfbatch.cli.watchers import WatchOptions, watching
+from qfbatch.errors import UsageError
+from qfbatch.evaluation import NO_EVALUATION, Evaluation, evaluation_of
 from qfbatch.job.settings import Job
 from qfbatch.runner import RunResult, run_job
 from qfbatch.session import RunOptions
@@ -90,6 +92,7 @@ def command(
     if log_format == "json":
         use_json()
     job, environ = load(job_file, overrides, concurrency)
+    evaluation = evaluation_of(job)  # before the first call: a scorer that cannot be used is found now
     options = RunOptions(
         fresh=fresh,
         retry_failed=retry_failed,
@@ -111,10 +114,22 @@ def command(
     _tell(line, job, result, limit)
     if result.asked and result.reason is None and not quiet:
         try:
-            print_report([open_run(str(job.output_path))])
+            _report(job, evaluation)
         except BrokenPipeError:  # who read it has left; how the run ended still counts
             abandon_stdout()
     ctx.exit(result.exit_code)
+
+
+def _report(job: Job, evaluation: Evaluation) -> None:
+    """The run's report; what is wrong with its scores takes nothing away from the run."""
+    run = open_run(str(job.output_path))
+    try:
+        sections = print_report([run], [evaluation])
+    except UsageError as error:
+        say(f"not scored: {error.message}. {error.hint}", level="warning")
+        sections = print_report([run], [NO_EVALUATION])
+    for section in sections:
+        tell_scoring(section)
 
 
 def _tell(command_line: list[str], job: Job, result: RunResult, limit: int | None) -> None:

@@ -128,6 +128,13 @@ budget:                          # the run stops there, and can be resumed with 
   # max_cost: 10                 # in the models' currency; needs prices
   # max_total_tokens: 1000000
 
+evaluation:                      # what judges the answers in reports; nothing by default
+  # - {{scorer: exact_match, reference: reference, normalise: [nfkc, case, punctuation, whitespace]}}
+  # - {{scorer: contains, whole_words: true}}   # reference is the column `reference` where none is named
+  # - {{scorer: regex, pattern: '\\d+'}}
+  # - {{scorer: chrf}}               # or edit_similarity: pip install 'qfbatch[evaluate]'
+  # - {{scorer: "my_scorers:score"}} # a function of yours: (answer, reference, row) -> number
+
 output:
   # path: runs/{_usable(name)}
 """

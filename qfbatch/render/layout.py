@@ -9,6 +9,13 @@ from qfbatch.figures import Figures
 from qfbatch.render import numbers
 from qfbatch.render.accounts import outcome_rows, run_rows, time_rows
 from qfbatch.render.lines import costs_text, currencies_of, lines
+from qfbatch.render.scores_text import (
+    CONFIDENCE_TEXT,
+    duel_rows,
+    group_score_rows,
+    score_rows,
+    scorer_failure_rows,
+)
 from qfbatch.render.section import Section
 
 TOTAL = "all models"
@@ -227,10 +234,61 @@ def _over_time(section: Section) -> Block | None:
     )
 
 
-# The order of a report. Further sections (scores, for one) are a function here: a table, or None.
+def _scores(section: Section) -> Block | None:
+    columns = (Column("scorer"), Column("model"), *_SCORE_COLUMNS)
+    rows = score_rows(section)
+    return Block(f"Scores ({CONFIDENCE_TEXT})", columns, tuple(rows)) if rows else None
+
+
+def _group_scores(section: Section) -> Block | None:
+    rows = group_score_rows(section)
+    if section.scores is None or not rows:
+        return None
+    by = [numbers.one_line(name) for name in section.scores.by]
+    columns = (Column("scorer"), Column("model"), *map(Column, by), *_SCORE_COLUMNS)
+    return Block(f"Scores by {', '.join(by)}", columns, tuple(rows))
+
+
+def _duels(section: Section) -> Block | None:
+    columns = (Column("scorer"), Column("best"), Column("other"), Column("better by", number=True))
+    counts = (Column("better on", number=True, rank=1), Column("worse on", number=True, rank=2))
+    rows = duel_rows(section)
+    return (
+        Block(
+            f"Model against model ({CONFIDENCE_TEXT})",
+            (*columns, Column("interval", number=True), *counts, Column("of rows", number=True, rank=3)),
+            tuple(rows),
+        )
+        if rows
+        else None
+    )
+
+
+def _scorer_failures(section: Section) -> Block | None:
+    columns = (Column("scorer"), Column("rows", number=True), Column("model"), Column("first row"))
+    rows = scorer_failure_rows(section)
+    return (
+        Block("Scorers that failed or were not run", (*columns, Column("its message")), tuple(rows))
+        if rows
+        else None
+    )
+
+
+_SCORE_COLUMNS = (
+    Column("mean", number=True),
+    Column("interval", number=True),
+    Column("rows scored", number=True),
+    Column("not scored", number=True, rank=1),
+)
+
+# The order of a report. A further section is a function here: a table, or None.
 _BLOCKS: tuple[Callable[[Section], Block | None], ...] = (
     _figures,
     _groups,
+    _scores,
+    _group_scores,
+    _duels,
+    _scorer_failures,
     _failures,
     _run,
     _outcome,
