@@ -32,7 +32,7 @@ class Evaluation(Struct, frozen=True):
     not_run: tuple[str, ...] = ()
 
 
-NO_EVALUATION = Evaluation()
+UNSCORED = Evaluation()
 
 
 def evaluation_of(job: Job) -> Evaluation:
@@ -70,4 +70,4 @@ def _ready(settings: ScorerSettings, folders: Sequence[Path]) -> Scorer:
     return own(settings, load_function(settings.scorer, folders))
 
 
-__all__ = ["NO_EVALUATION", "Evaluation", "evaluation_in", "evaluation_of"]
+__all__ = ["UNSCORED", "Evaluation", "evaluation_in", "evaluation_of"]

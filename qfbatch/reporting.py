@@ -16,7 +16,7 @@ from qfbatch.checkpoint.manifest import Manifest
 from qfbatch.checkpoint.place import RunPlace
 from qfbatch.checkpoint.predictions import read_predictions
 from qfbatch.checkpoint.results import scan_results, scan_superseded
-from qfbatch.evaluation import NO_EVALUATION, Evaluation
+from qfbatch.evaluation import UNSCORED, Evaluation
 from qfbatch.pricing import Price
 from qfbatch.render.section import Section, section
 from qfbatch.scores import Scores
@@ -32,7 +32,7 @@ def report_on(
     name: str,
     directory: str,
     by: Sequence[str] = (),
-    evaluation: Evaluation = NO_EVALUATION,
+    evaluation: Evaluation = UNSCORED,
 ) -> Section:
     """What a run came to so far, also while it goes on.
 

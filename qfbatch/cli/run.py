@@ -14,7 +14,7 @@ from qfbatch.cli.talk import abandon_stdout, say, use_json
 from qfbatch.cli.target import open_run
 from qfbatch.cli.watchers import WatchOptions, watching
 from qfbatch.errors import UsageError
-from qfbatch.evaluation import NO_EVALUATION, Evaluation, evaluation_of
+from qfbatch.evaluation import UNSCORED, Evaluation, evaluation_of
 from qfbatch.job.settings import Job
 from qfbatch.runner import RunResult, run_job
 from qfbatch.session import RunOptions
@@ -127,7 +127,7 @@ def _report(job: Job, evaluation: Evaluation) -> None:
         sections = print_report([run], [evaluation])
     except UsageError as error:
         say(f"not scored: {error.message}. {error.hint}", level="warning")
-        sections = print_report([run], [NO_EVALUATION])
+        sections = print_report([run], [UNSCORED])
     for section in sections:
         tell_scoring(section)
 
