@@ -78,7 +78,7 @@ input:
 {_question(row)}
   # messages: messages           # … or, for chats (openai-chat), a column with a list of messages
   # system: Answer briefly.      # a chat's system message before the prompt; a template, too
-  # columns: [topic]             # columns carried into the results; all by default
+  # columns: [topic, reference]  # columns carried into the results; all by default
   # shard_rows: {InputSettings(paths=()).shard_rows}
 
 service:
