@@ -16,6 +16,7 @@ from qfbatch.cli.talk import say
 from qfbatch.cli.target import Run, open_run
 from qfbatch.errors import JobFileError, UsageError
 from qfbatch.render import status_text
+from qfbatch.render.numbers import cells
 from qfbatch.status import RunState, RunStatus, StatusReader
 
 DEFAULT_S = 2.0  # as often as a running process writes
@@ -138,7 +139,10 @@ def _redraw(text: str, drawn: int) -> int:
 
 def _wrapped(line: str, room: int) -> list[str]:
     """A line as it is where it fits: a terminal that wraps it would be miscounted in the next look."""
-    return [line] if len(line) <= room else textwrap.wrap(line, room, subsequent_indent="  ")
+    if cells(line) <= room:
+        return [line]
+    characters = room if cells(line) == len(line) else room // 2  # wide ones take two places
+    return textwrap.wrap(line, characters, subsequent_indent="  ")
 
 
 def _text(status: RunStatus, form: str) -> str:

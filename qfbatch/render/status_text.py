@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from qfbatch.progress.facts import duration, rate, remaining
-from qfbatch.render.numbers import amount, share
+from qfbatch.render.numbers import amount, cells, share
 from qfbatch.status import RunState, RunStatus
 from qfbatch.tally import Standing, total
 
@@ -106,10 +106,10 @@ def _table(status: RunStatus) -> list[str]:
         )
         for name, model in status.models.items()
     ]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(_HEADERS))]
+    widths = [max(cells(row[column]) for row in rows) for column in range(len(_HEADERS))]
     return [
         "  ".join(
-            text.ljust(width) if column == 0 else text.rjust(width)
+            text + " " * (width - cells(text)) if column == 0 else text.rjust(width)
             for column, (text, width) in enumerate(zip(row, widths, strict=True))
         ).rstrip()
         for row in rows

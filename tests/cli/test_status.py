@@ -195,6 +195,17 @@ def test_a_complete_run_with_failures_names_the_next_step(desk: Desk) -> None:
     assert "1 row failed; --retry-failed asks" in " ".join(desk.type("plan", "job.yaml").out.split())
 
 
+def test_chinese_names_line_up(desk: Desk) -> None:
+    """Wide names take two places a character, so that the columns behind them stand below their heads."""
+    desk.rows(2)
+    models = [{"name": name, "endpoint": desk.server.endpoint("echo")} for name in ("中文模型", "plain")]
+    desk.job(models=models)
+    assert desk.type("run", "job.yaml").code == 0
+    head, chinese, plain = desk.type("status", "job.yaml").out.splitlines()[4:7]
+    assert head.startswith("model     done ")
+    assert (chinese.index("2"), plain.index("2")) == (len("中文模型") + 5, len("中文模型") + 9)
+
+
 def test_mistakes(desk: Desk) -> None:
     """A job that has not run, and an option's value in the wrong place, are told with the next step."""
     desk.rows(1)
