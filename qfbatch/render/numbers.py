@@ -110,7 +110,7 @@ def group_value(value: Value) -> str:
 
 
 def cells(text: str) -> int:
-    """Places a text takes on a terminal: two for a wide character (a Chinese one), none for a combining mark."""
+    """Places a text takes on a terminal: two for a wide one (Chinese, say), none for a combining mark."""
     return sum(
         0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in {"W", "F"} else 1
         for c in text
