@@ -39,8 +39,9 @@ test: $(VENV)/.dev ## all tests
 test-kill: $(VENV)/.dev ## kill runs at random moments, many seeds (SEEDS=25): nothing lost, doubled, little paid twice
 	@cd tests && $(abspath $(BIN))/python -m kill.campaign --seeds $(or $(SEEDS),25)
 
-test-cluster: $(VENV)/.dev ## the long tests of object storage and of many writers
+test-cluster: $(VENV)/.dev ## long tests of object storage and of Ray: a cluster here, its parts killed (ROWS=100000)
 	@$(BIN)/python -m pytest -m cluster
+	@cd tests && $(abspath $(BIN))/python -m cluster.campaign --rows $(or $(ROWS),100000)
 
 lint: $(VENV)/.dev ## ruff and mypy
 	@$(BIN)/ruff check .

@@ -180,6 +180,11 @@ class Lane:
             raise
 
     @property
+    def gates(self) -> list[Gate]:
+        """All gates that a row may have to pass, the run's included; shared ones more than once."""
+        return [gate for door in self.doors for gate in door.all_gates]
+
+    @property
     def several(self) -> bool:
         """Whether the model has more than one endpoint, whatever became of them."""
         return self._only is None
@@ -283,14 +288,14 @@ class Door:
         self.gates = (passage.endpoint,) if passage.quota is None else (passage.endpoint, passage.quota)
         self.rate = self.gates[-1]  # what a refusal by rate is a refusal of
         own = () if passage.model is None else (passage.model,)
-        self._gates = (*self.gates, *own, admission.gate)
+        self.all_gates = (*self.gates, *own, admission.gate)
         self._endpoint = passage.endpoint
         self._admission = admission
 
     @property
     def full(self) -> bool:
         """Whether concurrency forbids a further call, whatever the time."""
-        for gate in self._gates:  # noqa: SIM110 - on the way of every row; any() costs three times as much
+        for gate in self.all_gates:  # noqa: SIM110 - on the way of every row; any() costs three times as much
             if gate.full:
                 return True
         return False
@@ -298,7 +303,7 @@ class Door:
     def opens_at(self) -> float:
         """When rates and pauses let the next call pass: a time on the loop's clock, perhaps past."""
         at = float("-inf")
-        for gate in self._gates:
+        for gate in self.all_gates:
             opens_at = gate.opens_at()
             if opens_at > at:  # noqa: PLR1730 - on the way of every row; max() costs twice as much
                 at = opens_at
@@ -306,7 +311,7 @@ class Door:
 
     def enter(self, tokens: int, now: float) -> None:
         """A call starts: it takes from all gates."""
-        for gate in self._gates:
+        for gate in self.all_gates:
             gate.enter(tokens, now)
         if self._several:
             self.load.start(now)
@@ -316,7 +321,7 @@ class Door:
         self, *, started: float, estimated_tokens: int, actual_tokens: int | None, answered: bool = False
     ) -> None:
         """The call that started at `started` has ended, however it ended; whoever waits may go."""
-        for gate in self._gates:
+        for gate in self.all_gates:
             gate.leave(estimated_tokens=estimated_tokens, actual_tokens=actual_tokens)
         if self._several:
             now = self._admission.loop.time()

@@ -9,6 +9,7 @@
     │   ├── RunMismatch              4      it holds answers that this job would mix with others
     │   ├── Fenced                   4      another process took over what this one was writing
     │   └── StorageError             4      reading or writing it failed (disk full, no permission, damage)
+    ├── ClusterLost                  4      the machines of a run on a cluster are gone; resumable
     ├── ServiceRefused               5      the service refuses the whole job; resumable
     ├── BudgetReached                6      the job's budget is used up; resumable
     └── Interrupted                  130/143  SIGINT / SIGTERM; resumable
@@ -102,6 +103,12 @@ class Fenced(RunDirectoryError):  # noqa: N818 - reads as the state it reports
 
 class StorageError(RunDirectoryError):
     """Reading or writing the run directory failed: disk full, no permission, damaged file."""
+
+
+class ClusterLost(QfbatchError):  # noqa: N818 - reads as the state it reports
+    """The machines that a run on a cluster works on are gone; what was answered is committed."""
+
+    exit_code = 4
 
 
 class ServiceRefused(QfbatchError):  # noqa: N818 - reads as the state it reports

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable
 
 from msgspec import Struct
 
@@ -24,29 +24,31 @@ class ShardWork(Struct, frozen=True):
         shard: the shard.
         rows: how many of its first rows belong to this run (`--limit` may cut the last one).
         left: how many of these are to be asked.
+        requests: those to be asked, where somebody else has opened the shard and hands on some of its rows.
     """
 
     shard: Shard
     rows: int
     left: int = 0
+    requests: tuple[Request, ...] = ()
 
 
 class Feed:
     """Hands out one model's requests and knows when a shard's are all recorded.
 
     Args:
-        work: the shards to do, in order.
+        work: the shards to do, in order; where it is asynchronous, they may come as they are given out.
         load: reads one shard and renders what is open of it; called in a thread.
         finished: told when the last open row of a shard was recorded.
     """
 
     def __init__(
         self,
-        work: Iterable[ShardWork],
+        work: Iterable[ShardWork] | AsyncIterator[ShardWork],
         load: Callable[[ShardWork], list[Request]],
         finished: Callable[[int], None],
     ) -> None:
-        self._work: Iterator[ShardWork] = iter(work)
+        self._work = work if isinstance(work, AsyncIterator) else _in_order(work)
         self._load = load
         self._finished = finished
         self._ready: deque[Request] = deque()
@@ -79,18 +81,47 @@ class Feed:
                     return None
                 self._ahead = asyncio.create_task(self._load_next())
                 number, requests = loaded
-                self._left[number] = len(requests)
+                # Rows of a shard that is open here come back from where they were handed on to.
+                self._left.setdefault(number, len(requests))
                 self._ready.extend(requests)
-                if not requests:
+                if not self._left[number]:
                     self._shard_done(number)
             return self._ready.popleft()
 
     def recorded(self, request: Request) -> None:
         """A handed-out request has its record."""
-        left = self._left[request.shard] - 1
-        self._left[request.shard] = left
+        self.ended(request.shard)
+
+    def ended(self, shard: int) -> None:
+        """A row of an open shard has its record, or is no longer to be worked here."""
+        left = self._left[shard] - 1
+        self._left[shard] = left
         if left == 0:
-            self._shard_done(request.shard)
+            self._shard_done(shard)
+
+    def give_up(self, shard: int) -> None:
+        """The rows of a shard that nobody has taken yet are somebody else's again."""
+        given_up = sum(request.shard == shard for request in self._ready)
+        self._ready = deque(request for request in self._ready if request.shard != shard)
+        for _ in range(given_up):
+            self.ended(shard)
+
+    @property
+    def ready(self) -> int:
+        """Requests at hand that nobody has taken yet."""
+        return len(self._ready)
+
+    def hand_on(self, rows: int) -> list[Request]:
+        """The last ones of the requests at hand, at most so many and of one shard, for somebody else to work.
+
+        They stay on this feed's account: each is either `recorded` here or comes back with the work.
+        """
+        given: list[Request] = []
+        while self._ready and len(given) < rows:
+            if given and self._ready[-1].shard != given[0].shard:
+                break
+            given.append(self._ready.pop())
+        return given[::-1]
 
     def stop(self) -> None:
         """The run is ending: nobody need wait for a shard to close any more."""
@@ -109,7 +140,14 @@ class Feed:
         self._finished(number)
 
     async def _load_next(self) -> tuple[int, list[Request]] | None:
-        work = next(self._work, None)
+        work = await anext(self._work, None)
         if work is None:
             return None
+        if work.requests:
+            return work.shard.number, list(work.requests)
         return work.shard.number, await asyncio.to_thread(self._load, work)
+
+
+async def _in_order(work: Iterable[ShardWork]) -> AsyncIterator[ShardWork]:
+    for item in work:
+        yield item

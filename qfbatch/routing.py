@@ -26,6 +26,15 @@ from qfbatch.tokens import FIRST_EXPECTED_COMPLETION
 from qfbatch.transport import Transport
 
 Place = tuple[ServiceSettings, str]  # an endpoint of a service, whoever asks there
+OpenGate = Callable[
+    [str, Quota, float], Gate
+]  # by a name that the gate has in every process of a run, and now
+
+
+def own_gate(name: str, quota: Quota, now: float) -> Gate:
+    """The gate of a process that shares its limits with nobody."""
+    del name
+    return Gate(quota, now)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +82,7 @@ def open_routes(
     *,
     breaker: Callable[[ModelSettings], Breaker],
     now: float,
+    open_gate: OpenGate = own_gate,
 ) -> list[Route]:
     """A route for each of the job's models, in their order.
 
@@ -82,8 +92,9 @@ def open_routes(
         admission: holds the run's own limits; the lanes are opened there.
         breaker: makes a model's.
         now: seconds on the admission's clock.
+        open_gate: makes the gates.
     """
-    passages = _Passages(job, now)
+    passages = _Passages(job, now, open_gate)
     routes = []
     for model in job.models:
         endpoints = job.endpoints_of(model)
@@ -107,15 +118,19 @@ def places_at_once(job: Job, model: ModelSettings) -> int:
 class _Passages:
     """Gates by what they limit, each made once."""
 
-    def __init__(self, job: Job, now: float) -> None:
+    def __init__(self, job: Job, now: float, open_gate: OpenGate) -> None:
         self._job = job
         self._now = now
+        self._open_gate = open_gate
         self._asked_by = Counter(
             place for model in job.models for place in {_place(end) for end in job.endpoints_of(model)}
         )
         self._default = Quota(concurrency=job.limits.concurrency, adaptive=job.limits.adaptive)
-        self._quotas = {name: Gate(quota, now) for name, quota in job.quotas.items()}
-        self._endpoints = {place: Gate(quota, now) for place, quota in self._limits().items()}
+        self._quotas = {name: open_gate(f"quota {name}", quota, now) for name, quota in job.quotas.items()}
+        self._endpoints = {
+            place: open_gate(f"endpoint {number} {place[1]}", quota, now)
+            for number, (place, quota) in enumerate(self._limits().items())
+        }
 
     def of(self, model: ModelSettings) -> list[Passage]:
         """One passage for each of the model's endpoints."""
@@ -123,7 +138,8 @@ class _Passages:
         own = None
         if not self._alone(endpoints):
             # Only counting: what adapts to a service is the gate of its endpoint.
-            own = Gate(replace(model.quota or self._default, adaptive=False), self._now)
+            quota = replace(model.quota or self._default, adaptive=False)
+            own = self._open_gate(f"model {model.name}", quota, self._now)
         return [
             Passage(
                 endpoint=self._endpoints[_place(endpoint)],

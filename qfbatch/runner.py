@@ -10,22 +10,23 @@ import asyncio
 import random
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 
 from qfbatch.admission import Admission
 from qfbatch.breaker import PROVEN_ALIKE_ROWS, Breaker, BreakerPolicy
-from qfbatch.budget import BudgetGuard, cost_toward_budget, uncounted_note
+from qfbatch.budget import BudgetGuard
 from qfbatch.checkpoint.interface import Commits
 from qfbatch.checkpoint.parts import PartSummary
 from qfbatch.connecting import Connection, connections, service_addresses
 from qfbatch.crew import Crew
 from qfbatch.errors import BudgetReached, Interrupted, QfbatchError, RunDirectoryError
 from qfbatch.eventloop import new_event_loop
-from qfbatch.feed import Feed
+from qfbatch.feed import Feed, ShardWork
 from qfbatch.job.settings import Job, ModelSettings, ServiceSettings
 from qfbatch.limits.gate import Gate
+from qfbatch.limits.quota import Quota
 from qfbatch.loading import Loader
 from qfbatch.planning import keep_prediction
 from qfbatch.progress.events import (
@@ -42,7 +43,7 @@ from qfbatch.progress.events import (
 from qfbatch.reader.shard_reader import ShardReader
 from qfbatch.recording import carried_on
 from qfbatch.records import Record, Request
-from qfbatch.routing import Route, open_routes, places_at_once
+from qfbatch.routing import Route, open_routes, own_gate, places_at_once
 from qfbatch.session import OpenSession, RunOptions, RunResult, open_session
 from qfbatch.signals import stop_on_signals
 from qfbatch.stopping import Stop, StopButton
@@ -97,12 +98,10 @@ def run_job(
         job, options, now=clocks.now, on_survey=lambda done, total: observe(Surveyed(done, total))
     ) as session:
         if not any(session.work.values()):
-            result = _complete(session, observe)
+            result = complete(session, observe)
         else:
             keep_prediction(job, session)
-            if note := uncounted_note(job, total(session.standing.values()).spent):
-                session.notes.append(note)
-            run = _Run(job, options, session, observe, clocks=clocks, button=button or StopButton())
+            run = Run(job, options, session, observe, clocks=clocks, button=button or StopButton())
             with service_addresses(job) as addresses, asyncio.Runner(loop_factory=new_event_loop) as loop:
                 result = loop.run(run.run(addresses, environ))
         session.exit_code = result.exit_code
@@ -110,22 +109,24 @@ def run_job(
     return result
 
 
-def _complete(session: OpenSession, observe: Observer) -> RunResult:
+def complete(session: OpenSession, observe: Observer) -> RunResult:
+    """What comes of a run that has nothing left to do."""
     done = session.committed
     exit_code = 1 if done.failed else 0
-    observe(_started(session, rows=done.rows, done=done.rows))
+    observe(started(session, rows=done.rows, done=done.rows))
     observe(RunEnded(exit_code, done.succeeded, done.failed, left=0))
     return RunResult(exit_code, done.succeeded, done.failed, left=0, asked=0)
 
 
-def _started(session: OpenSession, *, rows: int, done: int) -> RunStarted:
+def started(session: OpenSession, *, rows: int, done: int) -> RunStarted:
+    """The event that a session begins with."""
     return RunStarted(
         str(session.layout), rows, done, notes=tuple(session.notes), models=dict(session.standing)
     )
 
 
-class _Run:
-    """One session's work, on the event loop."""
+class Run:
+    """One session's work, on the event loop: all of it, or one node's part of what many do (`cluster`)."""
 
     def __init__(
         self,
@@ -148,13 +149,14 @@ class _Run:
         self._budget = BudgetGuard(
             job.budget,
             spent_tokens=before.total_tokens + before.discarded_tokens,
-            spent_cost=cost_toward_budget(job, before.spent),
+            spent_cost=sum(before.spent.values()),
         )
         self._watch = Watch(job, session.manifest.survey, self._tallies, limit=options.limit)
         self._observe = to_all([self._watch, observe])
         self._settled = asyncio.Event()  # a row ended: the budget may have room again
         self._asked = 0
         self._crews: list[asyncio.Task[None]] = []
+        self._feeds: dict[str, Feed] = {}
         self._admission: Admission | None = None
 
     async def run(self, addresses: Mapping[ServiceSettings, str], environ: Mapping[str, str]) -> RunResult:
@@ -169,7 +171,7 @@ class _Run:
                 on_renewed=lambda: self._observe(TokenRenewed()),
             ) as services:
                 done = self._rows_with_record() - self._session.failed_again
-                self._observe(_started(self._session, rows=self._rows_in_all(), done=done))
+                self._observe(started(self._session, rows=self._rows_in_all(), done=done))
                 committer = self._session.checkpoint.commits(
                     on_commit=self._committed, on_closed=self._closed
                 )
@@ -197,21 +199,25 @@ class _Run:
         services: Mapping[ServiceSettings, Connection],
     ) -> None:
         # The run's own gate only counts: what adapts to a service is the gate of its endpoint.
-        gate = Gate(replace(self._job.limits, adaptive=False), loop.time())
+        gate = self._open_gate("run", replace(self._job.limits, adaptive=False), loop.time())
         admission = self._admission = Admission(gate, loop, self._clocks.rng)
         self._stop.on_request(admission.close)
         self._stop.on_request(self._settled.set)
         reader = ShardReader(self._job.input)
-        feeds = []
-
-        def breaker(model: ModelSettings) -> Breaker:
-            return Breaker(self._breaker_policy(), loop.time(), proven=self._session.answered[model.name] > 0)
-
-        for route in open_routes(self._job, services, admission, breaker=breaker, now=loop.time()):
+        feeds = self._feeds
+        routes = open_routes(
+            self._job,
+            services,
+            admission,
+            breaker=self._breaker,
+            now=loop.time(),
+            open_gate=self._open_gate,
+        )
+        for route in routes:
             model = route.model
             load = Loader(self._job, model, self._session, reader, retry_failed=self._options.retry_failed)
-            feed = Feed(self._session.work[model.name], load, partial(committer.finish, model.name))
-            feeds.append(feed)
+            feed = Feed(self._work_of(model.name), load, partial(committer.finish, model.name))
+            feeds[model.name] = feed
             self._stop.on_request(feed.stop)
             size = places_at_once(self._job, model)
             self._crews.append(loop.create_task(self._crew(size, route, feed, committer, loop)))
@@ -225,7 +231,9 @@ class _Run:
         finally:
             for watcher in watchers:
                 watcher.cancel()
-            await asyncio.gather(*watchers, *(feed.close() for feed in feeds), return_exceptions=True)
+            await asyncio.gather(
+                *watchers, *(feed.close() for feed in feeds.values()), return_exceptions=True
+            )
             reader.close()
         for crew in self._crews:
             if not crew.cancelled() and (error := crew.exception()) is not None:
@@ -315,6 +323,18 @@ class _Run:
             await self._settled.wait()
         return True
 
+    def _work_of(self, model: str) -> Iterable[ShardWork] | AsyncIterator[ShardWork]:
+        """The shards to do for a model."""
+        return self._session.work[model]
+
+    def _open_gate(self, name: str, quota: Quota, now: float) -> Gate:
+        """A gate of this process alone."""
+        return own_gate(name, quota, now)
+
+    def _breaker(self, model: ModelSettings) -> Breaker:
+        now = asyncio.get_running_loop().time()
+        return Breaker(self._breaker_policy(), now, proven=self._session.answered[model.name] > 0)
+
     def _breaker_policy(self) -> BreakerPolicy:
         retry = self._job.retry
         return BreakerPolicy(
@@ -375,4 +395,4 @@ class _Run:
         return RunResult(exit_code, standing.succeeded, standing.failed, left, self._asked, reason)
 
 
-__all__ = ["Clocks", "RunOptions", "RunResult", "run_job"]
+__all__ = ["Clocks", "Run", "RunOptions", "RunResult", "complete", "run_job", "started"]

@@ -3,14 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Protocol
 
-from qfbatch.admission import Admission
 from qfbatch.job.settings import Job
+from qfbatch.limits.gate import GateStatistics
 from qfbatch.outlook import Forecast, ModelWork
 from qfbatch.progress.events import AttemptFailed, Event, Pulse, Throttled
 from qfbatch.records import Survey
 from qfbatch.tally import Tally
 from qfbatch.tokens import FIRST_EXPECTED_COMPLETION
+
+
+class Admitting(Protocol):
+    """Who is let through, in this process or in many."""
+
+    @property
+    def waiting(self) -> int:
+        """Rows waiting to be admitted."""
+
+    def statistics(self) -> dict[str, GateStatistics]:
+        """All limits at this moment: the run's under "", then each model's under its name."""
 
 
 class Watch:
@@ -50,7 +62,7 @@ class Watch:
         elif isinstance(event, AttemptFailed):
             self._retried += 1
 
-    def pulse(self, admission: Admission, now: float) -> Pulse:
+    def pulse(self, admission: Admitting, now: float) -> Pulse:
         """How things stand.
 
         Args:

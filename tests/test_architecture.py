@@ -28,6 +28,7 @@ FLOORS: dict[int, tuple[str, ...]] = {
     # Decisions: given values in, values out; no file, no socket, no clock of their own.
     1: (
         "accounting",
+        "allowances",
         "breaker",
         "budget",
         "compared",
@@ -37,7 +38,6 @@ FLOORS: dict[int, tuple[str, ...]] = {
         "fingerprint",
         "gates",
         "forecast",  # time under limits, over a clock of its own
-        "intervals",
         "job.settings",  # the frozen job is a value that decisions read; how it is loaded is an edge
         "limits",
         "outlook",
@@ -48,12 +48,8 @@ FLOORS: dict[int, tuple[str, ...]] = {
         "sampled",
         "sampling",
         "schema",
-        "scorers",
-        "scores",
-        "scoring",
         "service",
         "shards",
-        "similarity",
         "storage.access",
         "storage.address",
         "summary",
@@ -63,24 +59,14 @@ FLOORS: dict[int, tuple[str, ...]] = {
         "tokens",
     ),
     # Edges: each translates between values and one part of the world: files, network, terminal, environment.
-    2: (
-        "checkpoint",
-        "credentials",
-        "job",
-        "own_scorers",
-        "progress",
-        "reader",
-        "render",
-        "storage",
-        "transport",
-    ),
+    2: ("checkpoint", "credentials", "job", "progress", "reader", "render", "storage", "transport"),
     # Flow: what happens when.
     3: (
         "admission",
         "checking",
+        "cluster",
         "connecting",
         "crew",
-        "evaluation",
         "eventloop",
         "expecting",
         "feed",
@@ -121,9 +107,7 @@ THIRD_PARTY: dict[str, tuple[str, ...]] = {
         "interface",  # hands that frame to Python
         "planning",  # what the rows already answered tell of the others
         "rehoming",  # a run's answers, looked up by what was asked
-        "reporting",  # hands that frame to what works it out
         "sampling",
-        "scoring",
         "summary",
         "superseded",  # what is there and not here
     ),
@@ -141,13 +125,12 @@ THIRD_PARTY: dict[str, tuple[str, ...]] = {
         "rehoming",  # moves rows from old parts into new ones
         "schema",
     ),
-    "pydantic": ("job.document", "job.load", "job.messages", "job.scorer_section", "job.strict"),
+    "pydantic": ("job.document", "job.load", "job.messages"),
     "pydantic_core": ("job.messages",),  # the type of error details, which pydantic itself does not export
     "httptools": ("transport.http1",),
     "pyreqwest": ("transport.reqwest",),
-    "rapidfuzz": ("similarity.edit",),
+    "ray": ("cluster.engine",),
     "rich": ("render.table",),
-    "sacrebleu": ("similarity.chrf",),
     "starlette": ("server",),
     "tenacity": ("retry",),
     "tqdm": ("progress.bar", "progress.survey"),
@@ -171,8 +154,7 @@ OPTIONAL = {
     "prometheus_client": "progress.metrics",
     "markupsafe": "render.html",
     "obstore": "storage.s3",
-    "rapidfuzz": "similarity",
-    "sacrebleu": "similarity",
+    "ray": "cluster",
     "starlette": "server",
     "uvicorn": "server",
     "vl_convert": "render.html",
@@ -182,11 +164,10 @@ LAZY_IMPORTERS = {
     "qfbatch": "a name of the Python API is looked up when used",
     "qfbatch.cli.main": "a command is loaded only when called",
     "qfbatch.cli.page": "extras",
+    "qfbatch.cli.run": "extra",
     "qfbatch.cli.serve": "extras",
     "qfbatch.cli.watchers": "extras",
     "qfbatch.storage.opening": "extra",
-    "qfbatch.own_scorers": "a job's own functions, where it names some",
-    "qfbatch.scorers": "extras",
     "qfbatch.service.installed": "a package's dialect is loaded only when a job names it",
 }
 
@@ -197,6 +178,7 @@ HEAVY = {
     "pyarrow",
     "pydantic",
     "pyreqwest",
+    "ray",
     "rich",
     "starlette",
     "tqdm",

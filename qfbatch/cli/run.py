@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import importlib
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
+from types import ModuleType
 
 import click
 
 from qfbatch.cli.job_options import job_argument, load
-from qfbatch.cli.report import print_report, tell_scoring
+from qfbatch.cli.report import print_report
 from qfbatch.cli.talk import abandon_stdout, say, use_json
 from qfbatch.cli.target import open_run
 from qfbatch.cli.watchers import WatchOptions, watching
 from qfbatch.errors import UsageError
-from qfbatch.evaluation import UNSCORED, Evaluation, evaluation_of
 from qfbatch.job.settings import Job
 from qfbatch.runner import RunResult, run_job
 from qfbatch.session import RunOptions
@@ -39,6 +40,18 @@ RETRY_FAILED = "--retry-failed"
     show_default=True,
     metavar="SECONDS",
     help="How long calls on their way may take after SIGINT or SIGTERM.",
+)
+@click.option(
+    "--ray",
+    "ray_address",
+    metavar="ADDRESS",
+    help="Run on the Ray cluster at HOST:PORT (or auto); local starts one here. Needs shared storage.",
+)
+@click.option(
+    "--ray-nodes",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="How many processes work there; by default one on each machine of the cluster.",
 )
 @click.option("--quiet", is_flag=True, help="Say nothing but warnings and the end; no report.")
 @click.option("--no-progress", is_flag=True, help="No progress bar; log lines instead.")
@@ -73,6 +86,8 @@ def command(
     limit: int | None,
     accept_input_change: bool,
     grace: float,
+    ray_address: str | None,
+    ray_nodes: int | None,
     quiet: bool,
     no_progress: bool,
     log_format: str,
@@ -82,8 +97,7 @@ def command(
 ) -> None:
     """Run the job, or resume it: the same command after any interruption goes on where the run stopped.
 
-    Progress and messages go to stderr. When all its rows have ended its report goes to stdout. A run that was
-    complete before is not asked again: see `qfbatch report`.
+    Progress and messages go to stderr. When the run is complete its report goes to stdout.
 
     Exit codes: 0 every row succeeded; 1 complete, some rows failed; 2 usage or job file wrong; 3 input wrong;
     4 run directory unusable; 5 refused by the service; 6 budget reached; 130, 143 interrupted. After 4, 5, 6,
@@ -91,8 +105,9 @@ def command(
     """
     if log_format == "json":
         use_json()
+    if ray_nodes is not None and ray_address is None:
+        raise UsageError("--ray-nodes goes with --ray", hint="Add --ray ADDRESS, or --ray local.")
     job, environ = load(job_file, overrides, concurrency)
-    evaluation = evaluation_of(job)  # before the first call: a scorer that cannot be used is found now
     options = RunOptions(
         fresh=fresh,
         retry_failed=retry_failed,
@@ -109,27 +124,34 @@ def command(
         otel=otel,
     )
     with watching(job, watch) as observe:
-        result = run_job(job, options, environ=environ, observe=observe)
+        if ray_address is None:
+            result = run_job(job, options, environ=environ, observe=observe)
+        else:
+            result = _cluster().run_on_cluster(
+                job, options, address=ray_address, nodes=ray_nodes, environ=environ, observe=observe
+            )
     line = _command_line(job_file, overrides, concurrency, retry_failed=retry_failed, limit=limit)
+    line += [] if ray_address is None else ["--ray", ray_address]
+    line += [] if ray_nodes is None else ["--ray-nodes", str(ray_nodes)]
     _tell(line, job, result, limit)
     if result.asked and result.reason is None and not quiet:
         try:
-            _report(job, evaluation)
+            print_report([open_run(str(job.output_path))])
         except BrokenPipeError:  # who read it has left; how the run ended still counts
             abandon_stdout()
     ctx.exit(result.exit_code)
 
 
-def _report(job: Job, evaluation: Evaluation) -> None:
-    """The run's report; what is wrong with its scores takes nothing away from the run."""
-    run = open_run(str(job.output_path))
+def _cluster() -> ModuleType:
     try:
-        sections = print_report([run], [evaluation])
-    except UsageError as error:
-        say(f"not scored: {error.message}. {error.hint}", level="warning")
-        sections = print_report([run], [UNSCORED])
-    for section in sections:
-        tell_scoring(section)
+        return importlib.import_module("qfbatch.cluster.driver")
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] != "ray":
+            raise
+        raise UsageError(
+            "--ray needs the package ray",
+            hint="Install it here and on every machine: pip install 'qfbatch[ray]'",
+        ) from None
 
 
 def _tell(command_line: list[str], job: Job, result: RunResult, limit: int | None) -> None:
@@ -150,8 +172,6 @@ def _tell(command_line: list[str], job: Job, result: RunResult, limit: int | Non
     else:
         done = f"complete: {counts}{place}"
     say(done if result.asked else f"{done} No call was made.")
-    if not result.asked and result.failed + result.succeeded:
-        say(f"what it came to: {shlex.join(['qfbatch', 'report', str(job.output_path)])}")
     if result.failed:
         again = [argument for argument in command_line if argument != RETRY_FAILED]
         say(f"failed rows can be asked again: {shlex.join([*again, RETRY_FAILED])}")

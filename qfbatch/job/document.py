@@ -19,9 +19,7 @@ from pydantic import (
 )
 
 from qfbatch.job import values
-from qfbatch.job.scorer_section import ScorerSection
 from qfbatch.job.settings import InputSettings, ServiceSettings
-from qfbatch.job.strict import StrictSection
 from qfbatch.limits.quota import Quota
 from qfbatch.pricing import Price
 from qfbatch.retry import RetryPolicy
@@ -87,7 +85,11 @@ Above0 = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 From0 = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
-class InputSection(StrictSection):
+class _Section(BaseModel):
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, hide_input_in_errors=True)
+
+
+class InputSection(_Section):
     """Where rows come from and what is asked of each. Exactly one of prompt, template, messages is given."""
 
     model_config = ConfigDict(
@@ -121,7 +123,7 @@ _DEFAULT_ADDRESSES = "; ".join(
 )
 
 
-class ServiceSection(StrictSection):
+class ServiceSection(_Section):
     """Which service answers. Credentials come from the environment or .env only."""
 
     api: Api = Field(default=_SERVICE.api, description="the dialect spoken")
@@ -138,7 +140,7 @@ class ServiceSection(StrictSection):
     )
 
 
-class PriceSection(StrictSection):
+class PriceSection(_Section):
     """What a model costs: by tokens, by compute unit and hour, or both."""
 
     prompt_per_1k: From0 | None = Field(default=None, description="per 1,000 prompt tokens")
@@ -148,7 +150,7 @@ class PriceSection(StrictSection):
     currency: Currency = Field(default=_PRICE.currency, description="three-letter code")
 
 
-class LimitsSection(StrictSection):
+class LimitsSection(_Section):
     """How many calls at once, and how many per time. All may be set together; null sets none."""
 
     concurrency: Annotated[int, Field(ge=1, le=100_000)] = Field(
@@ -163,7 +165,7 @@ class LimitsSection(StrictSection):
     )
 
 
-class QuotaSection(StrictSection):
+class QuotaSection(_Section):
     """Limits that several endpoints share, because the service counts their calls together."""
 
     concurrency: Annotated[int, Field(ge=1, le=100_000)] | None = Field(
@@ -174,7 +176,7 @@ class QuotaSection(StrictSection):
     tpm: Above0 | None = Field(default=None, description="tokens a minute, prompt and completion")
 
 
-class EndpointSection(StrictSection):
+class EndpointSection(_Section):
     """One of several places that serve the same model."""
 
     endpoint: Text = Field(description="how the service calls it: the last part of the URL")
@@ -194,7 +196,7 @@ class EndpointSection(StrictSection):
     quota: Text | None = Field(default=None, description="the name under quotas of limits it shares")
 
 
-class ModelSection(StrictSection):
+class ModelSection(_Section):
     """One model; every row goes through each of them. Exactly one of endpoint and endpoints is given."""
 
     model_config = ConfigDict(
@@ -226,7 +228,7 @@ class ModelSection(StrictSection):
     quota: Text | None = Field(default=None, description="the name under quotas of limits it shares")
 
 
-class RetrySection(StrictSection):
+class RetrySection(_Section):
     """How failed attempts are retried, by the service's own names."""
 
     retry_count: Annotated[int, Field(ge=-1, le=10_000)] = Field(
@@ -261,7 +263,7 @@ class RetrySection(StrictSection):
     )
 
 
-class BudgetSection(StrictSection):
+class BudgetSection(_Section):
     """Where a run stops by itself; it can be resumed with a larger budget."""
 
     max_cost: Above0 | None = Field(
@@ -273,7 +275,7 @@ class BudgetSection(StrictSection):
     )
 
 
-class OutputSection(StrictSection):
+class OutputSection(_Section):
     """Where results go."""
 
     path: PathText | None = Field(
@@ -281,7 +283,7 @@ class OutputSection(StrictSection):
     )
 
 
-class JobDocument(StrictSection):
+class JobDocument(_Section):
     """A job of qfbatch: input rows, models, limits, and where the results go."""
 
     name: Name = Field(
@@ -303,9 +305,6 @@ class JobDocument(StrictSection):
         default=None, description="limits that models or endpoints share, by a name of your own"
     )
     budget: BudgetSection | None = Field(default=None, description="where a run stops by itself")
-    evaluation: list[ScorerSection] | None = Field(
-        default=None, description="what judges the answers in reports; nothing by default"
-    )
     output: OutputSection | None = Field(default=None, description="where results go")
 
 
@@ -325,7 +324,6 @@ SECTIONS: dict[tuple[str, ...], type[BaseModel]] = {
     ("limits",): LimitsSection,
     ("quotas",): QuotaSection,  # under a name of the user's own
     ("budget",): BudgetSection,
-    ("evaluation",): ScorerSection,
     ("output",): OutputSection,
 }
 

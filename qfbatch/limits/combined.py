@@ -52,6 +52,27 @@ def in_parallel(gates: Sequence[GateStatistics], in_flight: int) -> GateStatisti
     )
 
 
+def shared_out(gates: Sequence[GateStatistics]) -> GateStatistics:
+    """One gate of which each of several processes has a share.
+
+    Args:
+        gates: the shares; at least one.
+    """
+    limits: dict[str, float] = {}
+    for gate in gates:
+        for name, per_second in gate.limits.items():
+            limits[name] = limits.get(name, 0.0) + per_second
+    return GateStatistics(
+        in_flight=sum(gate.in_flight for gate in gates),
+        concurrency=sum(gate.concurrency for gate in gates),
+        paused_s=max(gate.paused_s for gate in gates),
+        episodes=sum(gate.episodes for gate in gates),
+        binding=next((gate.binding for gate in gates if gate.binding), ""),
+        share=min((gate.share for gate in gates if gate.share), default=0.0),
+        limits=limits,
+    )
+
+
 def _tightest(gate: GateStatistics, *, tokens: bool) -> tuple[str, float]:
     """The lowest of a gate's limits on tokens or on calls, with its name; an empty name without any."""
     limits = {name: rate for name, rate in gate.limits.items() if (name == _TOKENS) is tokens}

@@ -178,7 +178,7 @@ class Gate:
         pause_s = min(retry_after_s * (1.0 + 0.1 * uniform), MAX_PAUSE_S)
         self._paused_until = max(self._paused_until, now + pause_s)
         lately = self._accepted.per_second(now)[0] if self._adaptive else 0.0
-        self._ramp = Rate(max(lately, self._concurrency.limit / RAMP_S), self._paused_until)
+        self._ramp = Rate(max(lately, 1.0, self._concurrency.limit / RAMP_S), self._paused_until)
         return 0.0 if known else pause_s
 
     def heed(self, signals: RateSignals, now: float) -> float:
@@ -202,6 +202,44 @@ class Gate:
             self._paused_until = max(self._paused_until, now + pause_s)
             return pause_s if begins else 0.0
         return 0.0
+
+    @property
+    def concurrency(self) -> int:
+        """How many calls may be in flight now."""
+        return self._concurrency.limit
+
+    def rates(self, now: float) -> dict[str, float]:
+        """The rates in force, per second, by name; after a pause with the one that calls begin again at."""
+        rates = {name: rate.per_second for name, rate in self._rates.items()}
+        if self._ramp is not None and now < self._paused_until + RAMP_S:
+            rates["ramp"] = self._ramp.per_second
+        return rates
+
+    def paused_s(self, now: float) -> float:
+        """Seconds until the current pause ends, 0 if none."""
+        return max(0.0, self._paused_until - now)
+
+    def account(self, *, calls: int, tokens: float, in_flight: int, now: float) -> None:
+        """Calls were made elsewhere, under shares of these limits.
+
+        Args:
+            calls: how many since the last account.
+            tokens: of these, with what earlier estimates have proved wrong by.
+            in_flight: calls on their way, everywhere.
+            now: on the caller's clock.
+        """
+        self._concurrency.in_flight = in_flight
+        if calls:
+            for rate in self._requests:
+                rate.take(calls, now)
+        if self._tokens is not None and tokens:
+            self._tokens.take(tokens, now)
+        if self._adaptive and calls:
+            self._accepted.add(calls, tokens, now)
+
+    def pause(self, seconds: float, now: float) -> None:
+        """Let nothing pass for so long, or for as long as it rests already, whichever is longer."""
+        self._paused_until = max(self._paused_until, now + seconds)
 
     def statistics(self, now: float) -> GateStatistics:
         """This gate at this moment."""

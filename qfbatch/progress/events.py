@@ -165,6 +165,14 @@ class Pulse(Struct, frozen=True, tag=True):
     retried: int = 0
 
 
+class NodeEnded(Struct, frozen=True, tag=True):
+    """A node of a run on a cluster is lost; another takes its place and goes on with its shards."""
+
+    node: str
+    message: str
+    shards: int
+
+
 class Stopping(Struct, frozen=True, tag=True):
     """The run ends early; calls on their way are waited for."""
 
@@ -208,6 +216,7 @@ Event = (
     | RowsCommitted
     | ShardClosed
     | Pulse
+    | NodeEnded
     | Stopping
     | ObserverFailed
     | RunEnded

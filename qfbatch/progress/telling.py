@@ -12,6 +12,7 @@ from qfbatch.progress.events import (
     EndpointBack,
     EndpointLeft,
     Event,
+    NodeEnded,
     ObserverFailed,
     Paused,
     Refused,
@@ -66,7 +67,7 @@ class Telling:
         return replace(news, text=f"{news.text} (and {more} more since the last such line)") if more else news
 
 
-def told(event: Event) -> Told | None:
+def told(event: Event) -> Told | None:  # noqa: C901 - a table
     """An event in a sentence; None for those that are counted, shown otherwise, or no news.
 
     Refusals by rate while the endpoint is pausing already are no news.
@@ -92,6 +93,8 @@ def told(event: Event) -> Told | None:
             return Told("info", "the access token was renewed")
         case Stopping() if event.in_flight:
             text = f"stopping, {event.in_flight} calls on their way: {event.reason}"
+        case NodeEnded():
+            text = f"node {event.node} is lost ({event.message}); its {event.shards} shards go to others"
         case ObserverFailed():
             text = f"{event.observer} failed and watches no more: {event.message}"
         case _:

@@ -6,7 +6,6 @@ from msgspec import Struct
 
 from qfbatch.accounting import Activity, Outcome, Superseded
 from qfbatch.figures import Figures, Summary
-from qfbatch.scores import Scores
 
 
 class Coverage(Struct, frozen=True):
@@ -35,7 +34,6 @@ class Section(Struct, frozen=True):
         activity: the run's sessions; None where they are not known.
         superseded: answers set aside when the input changed; None without any.
         outcome: plan against actual; None where no plan was kept.
-        scores: what the job's scorers make of the answers; None where it has none.
     """
 
     name: str
@@ -46,7 +44,6 @@ class Section(Struct, frozen=True):
     activity: Activity | None = None
     superseded: Superseded | None = None
     outcome: Outcome | None = None
-    scores: Scores | None = None
 
     def models(self) -> tuple[Figures, ...]:
         """Figures by model in the job's order; a model without a row yet has zeros."""

@@ -1,0 +1,110 @@
+"""Who works on what: every shard by one owner at a time, none forgotten, rows lent and brought back."""
+
+from __future__ import annotations
+
+from qfbatch.cluster.dealing import Dealer
+from qfbatch.cluster.messages import News
+from qfbatch.feed import ShardWork
+from qfbatch.records import Record, Request, Shard, Status
+
+
+def shard(number: int) -> ShardWork:
+    """A shard of ten rows."""
+    return ShardWork(Shard(number, "rows.jsonl", 1, 10, 0), 10, 10)
+
+
+def requests(number: int, rows: int) -> tuple[Request, ...]:
+    """The first rows of a shard."""
+    return tuple(
+        Request(f"r{row}", "rows.jsonl", row, "m", number, "prompt", {}, 1, {}) for row in range(rows)
+    )
+
+
+def record(number: int, row: int) -> Record:
+    """A row of a shard, answered."""
+    return Record(f"r{row}", "m", "e", number, "rows.jsonl", row, "prompt", Status.SUCCEEDED, 1, 0, 0, "{}")
+
+
+def dealer(shards: int, *nodes: str) -> Dealer:
+    """So many shards to deal, and these nodes."""
+    found = Dealer({"m": [shard(number) for number in range(shards)]})
+    for node in nodes:
+        found.join(node)
+    return found
+
+
+def wants(found: Dealer, node: str, **news: object) -> list[int]:
+    """The shards that a node gets when it says that it has no work."""
+    found.news(node, News(wants=["m"], **news))  # type: ignore[arg-type]  # fields of News
+    return [work.shard.number for _, work in found.orders(node).work]
+
+
+def test_each_shard_goes_to_one_node() -> None:
+    """Shards are given out in order, each once, and nobody is told that nothing is left while one is held."""
+    found = dealer(2, "a", "b")
+    assert [0] == wants(found, "a")
+    assert [1] == wants(found, "b")
+    found.news("a", News(wants=["m"], closed=[("m", 0)]))
+    assert [] == found.orders("a").no_more
+    found.news("b", News(wants=["m"], closed=[("m", 1)]))
+    assert ["m"] == found.orders("b").no_more
+    found.news("a", News(wants=["m"]))
+    assert ["m"] == found.orders("a").no_more
+
+
+def test_shards_of_a_lost_node_go_to_others_first() -> None:
+    """What a lost node held is the next to be given out."""
+    found = dealer(3, "a", "b")
+    assert [0] == wants(found, "a")
+    found.lose("a")
+    assert [0] == wants(found, "b")
+    assert [1] == wants(found, "b")
+
+
+def lent() -> Dealer:
+    """Node b has no shard left and is lent four of a's eight rows at hand."""
+    found = dealer(1, "a", "b")
+    assert [0] == wants(found, "a")
+    found.news("a", News(ready={"m": 8}))
+    assert [] == wants(found, "b")
+    assert {"m": 4} == found.orders("a").hand_on
+    found.news("a", News(handed_on=[("m", ShardWork(shard(0).shard, 10, 4, requests(0, 4)))]))
+    (given,) = found.orders("b").work
+    assert requests(0, 4) == given[1].requests
+    return found
+
+
+def test_records_of_lent_rows_go_to_the_owner() -> None:
+    """A helper's records are the owner's to commit."""
+    found = lent()
+    found.news("b", News(worked=[record(0, 2)]))
+    assert [record(0, 2)] == found.orders("a").records
+
+
+def test_rows_lent_to_a_lost_helper_come_back() -> None:
+    """What a lost helper has not done its owner works itself; what it has done is not asked again."""
+    found = lent()
+    found.news("b", News(worked=[record(0, 2)]))
+    found.lose("b")
+    orders = found.orders("a")
+    assert [record(0, 2)] == orders.records
+    ((_, back),) = orders.work
+    assert ["r0", "r1", "r3"] == [request.row_id for request in back.requests]
+
+
+def test_rows_of_a_lost_owner_are_given_up() -> None:
+    """The helper stops working on rows that the next owner will ask."""
+    found = lent()
+    found.lose("a")
+    assert [("m", 0)] == found.orders("b").give_up
+    assert [0] == wants(found, "b")
+
+
+def test_lent_rows_are_not_waited_for_when_the_run_is_ending() -> None:
+    """A helper that ends with rows undone tells the owner to close without them."""
+    found = lent()
+    found.stop()
+    found.lose("b")
+    orders = found.orders("a")
+    assert [("m", 0)] * 4 == orders.abandoned
+    assert [] == orders.work

@@ -1,0 +1,198 @@
+"""Shares of one quota: never more than the limit, whoever is frozen, lost or begins anew."""
+
+from __future__ import annotations
+
+import math
+import random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from qfbatch.limits.leased import LeasedGate
+from qfbatch.limits.quota import Quota
+from qfbatch.limits.shares import LEASE_S, SharedQuota, deal
+
+GATE = "run"
+STEP_S = 0.005
+
+
+class Holder:
+    """A node in simulated time: as many calls as its gate lets through, each taking `latency_s`."""
+
+    def __init__(self, world: World, name: str, latency_s: float, most: float) -> None:
+        self.name = name
+        self.gate = LeasedGate(world.quota, lambda: world.now, lambda: None)
+        self.due = world.rng.random() * 0.1
+        self.frozen_until = 0.0
+        self.lost = False
+        self._latency_s = latency_s
+        self._most = most
+        self._ends: list[float] = []
+        self._world = world
+        self._told = False
+
+    def step(self) -> None:
+        """What happens in this moment."""
+        world = self._world
+        if self.lost or world.now < self.frozen_until:
+            return
+        while self._ends and self._ends[0] <= world.now:
+            self._ends.pop(0)
+            self.gate.leave(estimated_tokens=10, actual_tokens=10)
+        while len(self._ends) < self._most and not self.gate.full and self.gate.opens_at() <= world.now:
+            self.gate.enter(10, world.now)
+            world.calls.append(world.now)
+            self._ends.append(world.now + self._latency_s)
+        world.in_flight[self.name] = len(self._ends)
+        if world.now >= self.due and world.limiter is not None:
+            usage = self.gate.usage(
+                world.now, waiting=len(self._ends) < self._most, everything=not self._told
+            )
+            leases = world.limiter.exchange(self.name, {GATE: (world.quota, usage)}, world.now, uniform=0.5)
+            # The answer's way takes a while; the lease counts from when it was asked for.
+            self.gate.lease(leases[GATE], world.now + LEASE_S, world.now)
+            self.due = world.now + world.limiter.again_s
+
+
+class World:
+    """Simulated time with a limiter that may be lost."""
+
+    def __init__(self, quota: Quota, holders: int, seed: int, *, latency_s: float = 0.05) -> None:
+        self.rng = random.Random(seed)
+        self.now = 0.0
+        self.quota = quota
+        self.calls: list[float] = []
+        self.in_flight: dict[str, int] = {}
+        self.most_in_flight = 0
+        self.limiter: SharedQuota | None = SharedQuota(0.0)
+        self.holders = [Holder(self, f"n{n}", latency_s, math.inf) for n in range(holders)]
+
+    def run(self, seconds: float) -> None:
+        """Let time pass."""
+        for _ in range(round(seconds / STEP_S)):
+            self.now += STEP_S
+            for holder in self.holders:
+                holder.step()
+            self.most_in_flight = max(self.most_in_flight, sum(self.in_flight.values()))
+
+    def restart_limiter(self, after_s: float) -> None:
+        """Lose the limiter; another begins."""
+        self.limiter = None
+        self.run(after_s)
+        self.limiter = SharedQuota(self.now, again=True)
+
+    def lose(self, number: int) -> None:
+        """Lose a holder for good."""
+        self.holders[number].lost = True
+        self.in_flight.pop(self.holders[number].name, None)
+        if self.limiter is not None:
+            self.limiter.leave(self.holders[number].name)
+
+
+def most_in(calls: list[float], window_s: float) -> int:
+    """The most calls in any window."""
+    first = most = 0
+    for index, at in enumerate(calls):
+        while calls[first] <= at - window_s + 1e-9:
+            first += 1
+        most = max(most, index - first + 1)
+    return most
+
+
+@given(
+    qps=st.sampled_from([0.5, 3.0, 20.0, 200.0]),
+    holders=st.integers(1, 6),
+    seed=st.integers(0, 2**16),
+    happenings=st.lists(st.sampled_from(["freeze", "lose", "restart", "join", "wait"]), max_size=4),
+)
+@settings(max_examples=25, deadline=None)
+def test_no_window_ever_holds_more_than_the_limit(
+    qps: float, holders: int, seed: int, happenings: list[str]
+) -> None:
+    """Whatever befalls holders and limiter, no second has more calls than one second's limit allows."""
+    world = World(Quota(1000, qps=qps, adaptive=False), holders, seed)
+    for happening in happenings:
+        world.run(1.0 + world.rng.random())
+        number = world.rng.randrange(len(world.holders))
+        if happening == "freeze":
+            world.holders[number].frozen_until = world.now + 3 * world.rng.random()
+        elif happening == "lose":
+            world.lose(number)
+        elif happening == "restart":
+            world.restart_limiter(world.rng.random())
+        elif happening == "join":
+            world.holders.append(Holder(world, f"late{number}{world.now}", 0.05, math.inf))
+    world.run(3.0)
+    assert most_in(world.calls, 1.0) <= math.ceil(qps * 1.0) + 1
+    assert most_in(world.calls, 10.0) <= math.ceil(qps * 10.0) + 1
+
+
+@given(holders=st.integers(1, 6), concurrency=st.integers(1, 20), seed=st.integers(0, 2**16))
+@settings(max_examples=15, deadline=None)
+def test_no_more_at_once_than_the_limit(holders: int, concurrency: int, seed: int) -> None:
+    """Places that one holder gives back are given to another only when its calls have ended."""
+    world = World(Quota(concurrency, adaptive=False), holders, seed, latency_s=0.3)
+    world.run(2.0)
+    world.restart_limiter(0.3)
+    world.run(3.0)
+    assert world.most_in_flight <= concurrency
+    assert len(world.calls) > concurrency
+
+
+@pytest.mark.parametrize("qps", [20.0, 200.0])
+def test_the_limit_is_used(qps: float) -> None:
+    """Three hungry holders together make what the limit allows, as one process does."""
+    world = World(Quota(1000, qps=qps, adaptive=False), 3, seed=1)
+    world.run(22.0)
+    used = sum(at > 2.0 for at in world.calls) / (20.0 * qps)
+    assert 0.93 <= used <= 1.0
+
+
+def test_an_idle_holders_share_goes_to_the_others() -> None:
+    """Where one of two holders has no rows, the other soon makes nearly all of the calls."""
+    world = World(Quota(1000, qps=100, adaptive=False), 2, seed=1)
+    world.run(2.0)
+    world.holders[0]._most = 0
+    world.run(4.0)
+    assert sum(at > 4.0 for at in world.calls) >= 0.9 * 98 * 2
+
+
+def test_a_throttle_anywhere_pauses_all() -> None:
+    """A refusal at one holder is known to all others within an exchange."""
+    world = World(Quota(1000, qps=100, adaptive=False), 3, seed=1)
+    world.run(2.0)
+    world.holders[0].gate.throttled(started=world.now, now=world.now, retry_after_s=2.0, uniform=0.0)
+    began = world.now
+    world.run(1.9)
+    assert [at for at in world.calls if at > began + 0.25] == []
+    world.run(2.0)
+    assert world.calls[-1] > began + 2.0
+
+
+def test_a_thawed_holder_catches_up_on_nothing() -> None:
+    """A holder frozen beyond its lease makes no call before it has asked again, and none at once then."""
+    world = World(Quota(1000, qps=200, adaptive=False), 1, seed=1)
+    world.run(1.0)
+    world.holders[0].frozen_until = world.now + 3.0
+    world.run(3.0)
+    thawed = world.now
+    world.holders[0].due = thawed + 0.5
+    world.run(0.5)
+    assert [at for at in world.calls if at > thawed - 2.9] == []
+    world.run(0.1)
+    assert len([at for at in world.calls if at > thawed]) <= 0.1 * 200 + 1
+
+
+@given(
+    amount=st.floats(0, 1000),
+    wanted=st.dictionaries(st.text(max_size=3), st.one_of(st.floats(0, 500), st.just(math.inf)), min_size=1),
+)
+def test_dealing_is_fair(amount: float, wanted: dict[str, float]) -> None:
+    """Nobody gets more than is wanted, and who gets less than that gets as much as any other."""
+    dealt = deal(amount, wanted)
+    assert set(wanted) == set(dealt)
+    assert sum(dealt.values()) <= amount * (1 + 1e-9) + 1e-9
+    short = [name for name in wanted if dealt[name] < wanted[name] - 1e-9]
+    for name in short:
+        assert dealt[name] >= max(dealt.values()) - 1e-6 * (1 + amount)
