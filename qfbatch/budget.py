@@ -2,8 +2,33 @@
 
 from __future__ import annotations
 
-from qfbatch.job.settings import Budget
+from collections.abc import Mapping
+
+from qfbatch.job.settings import Budget, Job
 from qfbatch.records import Record
+
+
+def cost_toward_budget(job: Job, spent: Mapping[str, float]) -> float:
+    """What of the money spent counts toward `max_cost`: that in the currency of the job's prices.
+
+    A job with such a budget has prices in one currency. What earlier sessions paid in another one, before the
+    prices were changed, cannot be added to it without a rate of exchange, which nobody stated.
+    """
+    return sum(amount for currency, amount in spent.items() if _counts(job, currency))
+
+
+def uncounted_note(job: Job, spent: Mapping[str, float]) -> str | None:
+    """Says which money a budget of cost does not count; None where it counts all, or where there is none."""
+    others = [f"{amount:.4f} {name}" for name, amount in spent.items() if amount and not _counts(job, name)]
+    if job.budget.max_cost is None or not others:
+        return None
+    return (
+        f"budget.max_cost is in the prices' currency: {', '.join(others)} spent before are not counted in it"
+    )
+
+
+def _counts(job: Job, currency: str) -> bool:
+    return not currency or any(model.price and model.price.currency == currency for model in job.models)
 
 
 class BudgetGuard:

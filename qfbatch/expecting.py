@@ -18,13 +18,20 @@ from qfbatch.checkpoint.place import RunPlace, run_place
 from qfbatch.checkpoint.sampling import Answered, sample_answers
 from qfbatch.errors import QfbatchError
 from qfbatch.fingerprint import agree, fingerprint
-from qfbatch.job.settings import Job, ModelSettings
+from qfbatch.job.settings import LOCAL, Job, ModelSettings
 from qfbatch.plans import ASSUMED, SEEN
 from qfbatch.render.numbers import things
+from qfbatch.server.embedded import MAX_TOKENS, SLOTS
 from qfbatch.tokens import FIRST_EXPECTED_COMPLETION, estimate
 
 ASSUMED_LATENCY_S = 2.0
-MAX_TOKENS = ("max_tokens", "max_completion_tokens", "max_output_tokens")
+LATENCY_RANGE_S = (0.5, 8.0)  # as wide as services differ
+LOCAL_TOKENS_PER_S = (
+    200.0,
+    100.0,
+    50.0,
+)  # of all calls together: measured on idle cores, assumed, on busy ones
+MAX_TOKENS_PARAMETERS = ("max_tokens", "max_completion_tokens", "max_output_tokens")
 
 
 class Expectation(Struct, frozen=True):
@@ -36,6 +43,7 @@ class Expectation(Struct, frozen=True):
         latencies_s: how long calls took, or one assumed value.
         basis: where `completion_tokens` comes from: `seen` or `assumed`.
         prompt_basis, completion_basis, latency_basis: where each figure comes from, in words.
+        latency_range_s: the shortest and the longest mean latency that are likely; None once calls were seen.
     """
 
     correction: float
@@ -45,6 +53,12 @@ class Expectation(Struct, frozen=True):
     prompt_basis: str
     completion_basis: str
     latency_basis: str
+    latency_range_s: tuple[float, float] | None = None
+
+    @property
+    def guessed(self) -> bool:
+        """Whether no answer has been seen yet."""
+        return self.basis == ASSUMED
 
     @property
     def latency_s(self) -> float:
@@ -89,7 +103,7 @@ def _expectation(
             prompt_basis = f"the documented estimate times {seen:.3g}, as {layout} reports"
         if len(same) == len(asked) and (found := _seen(answers, correction, prompt_basis, layout)):
             return found
-    return _assumed(model, correction, prompt_basis)
+    return _assumed(job, model, correction, prompt_basis)
 
 
 def _prefix(model: ModelSettings) -> str:
@@ -121,22 +135,36 @@ def _seen(
     )
 
 
-def _assumed(model: ModelSettings, correction: float, prompt_basis: str) -> Expectation:
-    """Nothing was answered yet: as many tokens as the model may write, where the job says so."""
-    tokens, basis = FIRST_EXPECTED_COMPLETION, "assumed, no answer has been seen"
-    for name in MAX_TOKENS:
+def _assumed(job: Job, model: ModelSettings, correction: float, prompt_basis: str) -> Expectation:
+    """Nothing was answered yet: as many tokens as may be written, where job or server say so."""
+    local = all(endpoint.service.base_url == LOCAL for endpoint in job.endpoints_of(model))
+    tokens, basis = (
+        FIRST_EXPECTED_COMPLETION,
+        f"assumed: {FIRST_EXPECTED_COMPLETION} a row, no answer has been seen",
+    )
+    if local:
+        tokens, basis = MAX_TOKENS, f"at most: the local server ends an answer after {MAX_TOKENS} tokens"
+    for name in MAX_TOKENS_PARAMETERS:
         value = model.parameters.get(name)
         if isinstance(value, int) and not isinstance(value, bool) and value > 0:
-            tokens, basis = value, f"assumed: as many as {name} allows"
+            tokens, basis = value, f"at most: as many as {name} allows"
             break
+    if local:
+        at_once = min(job.limits.concurrency, SLOTS)
+        short, latency_s, long = (at_once * tokens / rate for rate in LOCAL_TOKENS_PER_S)
+        latency_basis = f"assumed: {LOCAL_TOKENS_PER_S[1]:.0f} tokens/s in all, no call has been seen"
+    else:
+        (short, long), latency_s = LATENCY_RANGE_S, ASSUMED_LATENCY_S
+        latency_basis = f"assumed: {ASSUMED_LATENCY_S:g} s, no call has been seen"
     return Expectation(
         correction=correction,
         completion_tokens=float(tokens),
-        latencies_s=(ASSUMED_LATENCY_S,),
+        latencies_s=(latency_s,),
         basis=ASSUMED,
         prompt_basis=prompt_basis,
         completion_basis=basis,
-        latency_basis="assumed, no call has been seen",
+        latency_basis=latency_basis,
+        latency_range_s=(short, long),
     )
 
 

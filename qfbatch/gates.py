@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import re
+from collections.abc import Sequence
+from difflib import get_close_matches
 
 from msgspec import Struct
 
+from qfbatch.errors import UsageError
 from qfbatch.figures import Figures
+from qfbatch.scores import Scores
 
 PERCENT = 100.0
 
@@ -44,6 +49,89 @@ class Gates(Struct, frozen=True):
     fail_under: float | None = None
     max_failed: Bound | None = None
     max_unsafe: Bound | None = None
+
+
+class LeastScore(Struct, frozen=True):
+    """A mean that a scorer has to reach.
+
+    Attributes:
+        text: as it was stated: `exact_match=0.8`.
+        scorer: its name.
+        least: the mean.
+    """
+
+    text: str
+    scorer: str
+    least: float
+
+
+def least_score(text: str) -> LeastScore:
+    """A gate as a user states it: `exact_match=0.8`.
+
+    Raises:
+        ValueError: it is none.
+    """
+    name, equals, number = text.partition("=")
+    try:
+        least = float(number)
+    except ValueError:
+        least = math.nan
+    if not name.strip() or not equals or not math.isfinite(least):
+        raise ValueError(f"{text!r} is no scorer's name with a number (exact_match=0.8)")
+    return LeastScore(text.strip(), name.strip(), least)
+
+
+def unmet_scores(gates: Sequence[LeastScore], scores: Scores | None) -> list[str]:
+    """The gates that a model of a run does not meet, each in one line with its figures.
+
+    Args:
+        gates: what each model's mean has to reach; a model without a scored row has not reached it.
+        scores: the run's.
+    """
+    lines = []
+    for gate in gates:
+        name = f"--min-score {gate.text}"
+        found = [] if scores is None else [one for one in scores.models if one.scorer == gate.scorer]
+        if not found:
+            lines.append(f"{name}: no row has ended")
+        for score in found:
+            if score.mean is None:
+                lines.append(f"{name}: {score.model} has no row with a score")
+            elif score.mean < gate.least:
+                shown = f"{score.mean:.3f}"
+                shown = shown if float(shown) < gate.least else _shown(score.mean, gate.least)
+                lines.append(f"{name}: {score.model} has {shown} ({score.scored:,} rows scored)")
+    return lines
+
+
+def refuse_unknown_scorers(gates: Sequence[LeastScore], known: Sequence[str], not_run: Sequence[str]) -> None:
+    """Refuse gates of scorers that a run does not have.
+
+    Args:
+        gates: what is asked.
+        known: the run's scorers, by name.
+        not_run: further ones, which are not run for a run directory alone.
+
+    Raises:
+        UsageError: there is no such scorer, or it is not run.
+    """
+    for gate in gates:
+        if gate.scorer in known:
+            continue
+        if gate.scorer in not_run:
+            raise UsageError(
+                f"--min-score {gate.text}: {gate.scorer} is a function of your own, which a run directory "
+                "does not run",
+                hint="Name the job file instead of its run directory.",
+            )
+        nearest = get_close_matches(gate.scorer, known, n=1)
+        meant = f"Did you mean {nearest[0]}? " if nearest else ""
+        has = (
+            f"It has {', '.join(known)}."
+            if known
+            else "Its job asks for none (`evaluation` of the job file)."
+        )
+        raise UsageError(f"--min-score {gate.text}: the run has no such scorer", hint=meant + has)
 
 
 def bound(text: str) -> Bound:
@@ -106,4 +194,13 @@ def _shown(share: float, least: float) -> str:
     return f"{share}"
 
 
-__all__ = ["Bound", "Gates", "bound", "unmet"]
+__all__ = [
+    "Bound",
+    "Gates",
+    "LeastScore",
+    "bound",
+    "least_score",
+    "refuse_unknown_scorers",
+    "unmet",
+    "unmet_scores",
+]

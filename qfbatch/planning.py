@@ -11,7 +11,9 @@ from collections.abc import Mapping, Sequence
 
 import polars as pl
 from msgspec import Struct
+from msgspec.structs import replace
 
+from qfbatch.budget import cost_toward_budget, uncounted_note
 from qfbatch.checkpoint.answers import answers_of
 from qfbatch.checkpoint.manifest import read_manifest
 from qfbatch.checkpoint.place import run_place
@@ -64,13 +66,13 @@ def plan_job(job: Job, options: RunOptions | None = None, *, on_survey: OnSurvey
             done = _Done(
                 count_kept(job.input, job.models, answers_of(layout, manifest), found),
                 before.tokens,
-                before.cost,
+                before.spent,
             )
         else:
             stands, found, done = "resumes", manifest.survey, _done(scan_results(layout))
     found = found or survey_input(job, on_survey)
     work = {model.name: _work(found, model.name, done, options) for model in job.models}
-    return _plan(job, found, work, stands=stands, spent_tokens=done.tokens, spent_cost=done.cost)
+    return _plan(job, found, work, stands=stands, spent_tokens=done.tokens, spent=done.spent)
 
 
 def predict(job: Job, session: OpenSession) -> Plan:
@@ -91,7 +93,7 @@ def predict(job: Job, session: OpenSession) -> Plan:
         work,
         stands="resumes" if before.rows else "new",
         spent_tokens=before.total_tokens + before.discarded_tokens,
-        spent_cost=sum(before.spent.values()),
+        spent=before.spent,
     )
 
 
@@ -109,11 +111,11 @@ def keep_prediction(job: Job, session: OpenSession) -> Plan:
 
 
 class _Done(Struct, frozen=True):
-    """What stands in a run: rows and failed rows of each shard of each model, and what all that came to."""
+    """What stands in a run: rows and failed rows by model and shard, tokens, money by currency."""
 
     shards: dict[tuple[str, int], tuple[int, int]] = {}
     tokens: int = 0
-    cost: float = 0.0
+    spent: dict[str, float] = {}
 
 
 class _Work(Struct, frozen=True):
@@ -133,7 +135,7 @@ class _Work(Struct, frozen=True):
 
 def _done(results: pl.LazyFrame) -> _Done:
     totals = (
-        results.group_by("model", "shard")
+        results.group_by("model", "shard", "currency")
         .agg(
             pl.len().alias("rows"),
             (pl.col("status") == "failed").sum().alias("failed"),
@@ -142,11 +144,16 @@ def _done(results: pl.LazyFrame) -> _Done:
         )
         .collect()
     )
-    shards = {
-        (str(model), int(shard)): (int(rows), int(failed))
-        for model, shard, rows, failed in totals.select("model", "shard", "rows", "failed").iter_rows()
-    }
-    return _Done(shards, int(totals["tokens"].sum()), float(totals["cost"].sum()))
+    shards: dict[tuple[str, int], tuple[int, int]] = {}
+    spent: dict[str, float] = {}
+    tokens = 0
+    for model, shard, currency, rows, failed, some_tokens, cost in totals.iter_rows():
+        before_rows, before_failed = shards.get((model, shard), (0, 0))
+        shards[model, shard] = (before_rows + rows, before_failed + failed)
+        tokens += some_tokens
+        if cost:
+            spent[currency or ""] = spent.get(currency or "", 0.0) + cost
+    return _Done(shards, tokens, spent)
 
 
 def _work(found: Survey, model: str, done: _Done, options: RunOptions) -> _Work:
@@ -181,11 +188,12 @@ def _plan(
     *,
     stands: str,
     spent_tokens: int,
-    spent_cost: float,
+    spent: Mapping[str, float],
 ) -> Plan:
     expected = expectations(job)
     loads = [_load(job, model, work[model.name], expected[model.name]) for model in job.models]
     times = forecast(job.limits, loads, job.quotas)
+    guessed = [load.name for load in loads if load.calls and expected[load.name].guessed]
     models = tuple(
         _model_plan(
             job,
@@ -211,8 +219,36 @@ def _plan(
         stands=stands,
         costs=_costs(models),
         limits=times.limits,
-        budget=_budget(job, models, spent_tokens, spent_cost),
+        time_range_s=_time_range(job, loads, expected) if guessed else None,
+        notes=_notes(job, guessed, spent),
+        budget=_budget(job, models, spent_tokens, cost_toward_budget(job, spent)),
     )
+
+
+def _time_range(job: Job, loads: Sequence[Load], expected: Mapping[str, Expectation]) -> tuple[float, float]:
+    """The time if calls took as short, or as long, as their assumption has room for."""
+    ends = []
+    for end in (0, 1):
+        latencies = {load.name: expected[load.name].latency_range_s for load in loads}
+        tried = [
+            load if (span := latencies[load.name]) is None else replace(load, latencies_s=(span[end],))
+            for load in loads
+        ]
+        ends.append(forecast(job.limits, tried, job.quotas).time_s)
+    return ends[0], ends[1]
+
+
+def _notes(job: Job, guessed: Sequence[str], spent: Mapping[str, float]) -> tuple[str, ...]:
+    notes = []
+    if guessed:
+        which = "" if len(guessed) == len(job.models) else f" for {', '.join(guessed)}"
+        notes.append(
+            f"No answer has been seen{which}: tokens, cost and time are guesses from what is assumed below. "
+            f"`qfbatch run {job.source} --limit 20` buys better ones, and its answers are kept"
+        )
+    if other := uncounted_note(job, spent):
+        notes.append(other)
+    return tuple(notes)
 
 
 def _load(job: Job, model: ModelSettings, work: _Work, expected: Expectation) -> Load:

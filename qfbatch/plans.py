@@ -117,6 +117,9 @@ class Plan(Struct, frozen=True):
         costs: expected of what is left, by currency, tokens and compute units together.
         limits: every limit that holds, the slowest first.
         budget: the job's budget; empty where it states none.
+        time_range_s: where latencies are only assumed, `time_s` with the shortest and the longest that
+            are likely; None where answers have been seen.
+        notes: what should be known of these figures, one sentence each, without the full stop.
     """
 
     name: str
@@ -131,6 +134,8 @@ class Plan(Struct, frozen=True):
     costs: dict[str, float] = field(default_factory=dict)
     limits: tuple[LimitTime, ...] = ()
     budget: tuple[BudgetPlan, ...] = ()
+    time_range_s: tuple[float, float] | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def calls(self) -> int:

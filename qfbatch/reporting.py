@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any
 
 import msgspec
+import polars as pl
 
 from qfbatch.accounting import Stay, activity, outcome, with_time_costs
 from qfbatch.checkpoint.committer import GROUP_ROWS
@@ -15,14 +16,23 @@ from qfbatch.checkpoint.manifest import Manifest
 from qfbatch.checkpoint.place import RunPlace
 from qfbatch.checkpoint.predictions import read_predictions
 from qfbatch.checkpoint.results import scan_results, scan_superseded
+from qfbatch.evaluation import UNSCORED, Evaluation
 from qfbatch.pricing import Price
 from qfbatch.render.section import Section, section
+from qfbatch.scores import Scores
+from qfbatch.scoring import evaluate
 from qfbatch.summary import summarise
 from qfbatch.superseded import superseded
 
 
 def report_on(
-    place: RunPlace, manifest: Manifest, *, name: str, directory: str, by: Sequence[str] = ()
+    place: RunPlace,
+    manifest: Manifest,
+    *,
+    name: str,
+    directory: str,
+    by: Sequence[str] = (),
+    evaluation: Evaluation = UNSCORED,
 ) -> Section:
     """What a run came to so far, also while it goes on.
 
@@ -32,6 +42,7 @@ def report_on(
         name: the job's.
         directory: the run directory, as the user named it.
         by: columns to group by.
+        evaluation: what judges the answers; nothing by default.
 
     Raises:
         UsageError: there is no such column.
@@ -58,7 +69,25 @@ def report_on(
         else None,
         superseded=None if set_aside is None else superseded(set_aside, results),
         outcome=outcome(read_predictions(place, manifest.run_id), summary),
+        scores=_scores(results, manifest, evaluation, by),
     )
+
+
+def _scores(
+    results: pl.LazyFrame, manifest: Manifest, evaluation: Evaluation, by: Sequence[str]
+) -> Scores | None:
+    """What the scorers make of the answers; None where the job asks for none."""
+    if not evaluation.scorers and not evaluation.not_run:
+        return None
+    if not evaluation.scorers:
+        return Scores(scorers=(), not_run=evaluation.not_run)
+    found = evaluate(results, evaluation.scorers, by=by, json_columns=json_columns(manifest))
+    return msgspec.structs.replace(found, not_run=evaluation.not_run)
+
+
+def json_columns(manifest: Manifest) -> frozenset[str]:
+    """The carried columns of a run whose values are JSON text."""
+    return frozenset(column.name for column in manifest.survey.columns if column.kind == "json")
 
 
 def _prices(models: Sequence[Mapping[str, Any]]) -> dict[str, Price]:
@@ -68,4 +97,4 @@ def _prices(models: Sequence[Mapping[str, Any]]) -> dict[str, Price]:
     }
 
 
-__all__ = ["report_on"]
+__all__ = ["json_columns", "report_on"]

@@ -16,7 +16,7 @@ from functools import partial
 
 from qfbatch.admission import Admission
 from qfbatch.breaker import PROVEN_ALIKE_ROWS, Breaker, BreakerPolicy
-from qfbatch.budget import BudgetGuard
+from qfbatch.budget import BudgetGuard, cost_toward_budget, uncounted_note
 from qfbatch.checkpoint.interface import Commits
 from qfbatch.checkpoint.parts import PartSummary
 from qfbatch.connecting import Connection, connections, service_addresses
@@ -101,6 +101,8 @@ def run_job(
             result = complete(session, observe)
         else:
             keep_prediction(job, session)
+            if note := uncounted_note(job, total(session.standing.values()).spent):
+                session.notes.append(note)
             run = Run(job, options, session, observe, clocks=clocks, button=button or StopButton())
             with service_addresses(job) as addresses, asyncio.Runner(loop_factory=new_event_loop) as loop:
                 result = loop.run(run.run(addresses, environ))
@@ -149,7 +151,7 @@ class Run:
         self._budget = BudgetGuard(
             job.budget,
             spent_tokens=before.total_tokens + before.discarded_tokens,
-            spent_cost=sum(before.spent.values()),
+            spent_cost=cost_toward_budget(job, before.spent),
         )
         self._watch = Watch(job, session.manifest.survey, self._tallies, limit=options.limit)
         self._observe = to_all([self._watch, observe])
@@ -205,15 +207,8 @@ class Run:
         self._stop.on_request(self._settled.set)
         reader = ShardReader(self._job.input)
         feeds = self._feeds
-        routes = open_routes(
-            self._job,
-            services,
-            admission,
-            breaker=self._breaker,
-            now=loop.time(),
-            open_gate=self._open_gate,
-        )
-        for route in routes:
+        open_them = partial(open_routes, self._job, services, admission, breaker=self._breaker)
+        for route in open_them(now=loop.time(), open_gate=self._open_gate):
             model = route.model
             load = Loader(self._job, model, self._session, reader, retry_failed=self._options.retry_failed)
             feed = Feed(self._work_of(model.name), load, partial(committer.finish, model.name))

@@ -39,7 +39,7 @@ from qfbatch.figures import (
 from qfbatch.records import Status, UsageSource
 from qfbatch.schema import INPUT_PREFIX
 
-__all__ = ["MAX_GROUPS", "Summary", "resolve_columns", "summarise"]
+__all__ = ["MAX_GROUPS", "Summary", "group_order", "plain_value", "resolve_columns", "summarise"]
 
 MAX_GROUPS = 10_000  # a column with more values than this is an id, not a group
 
@@ -251,13 +251,13 @@ def _assembled(
     shares: list[defaultdict[_Group, list[_Answer]]] = [defaultdict(list) for _ in parts]
     for answers, target in zip(parts, shares, strict=True):
         for answer in answers:
-            finest = (answer["model"], *(_value(answer[key]) for key in keys))
+            finest = (answer["model"], *(plain_value(answer[key]) for key in keys))
             for group in {(), finest[:1], finest}:
                 target[group].append(answer)
 
     def figures(answer: _Answer) -> Figures:
         model = (answer["model"],) if "model" in answer else ()
-        values = tuple(_value(answer[key]) for key in keys if key in answer)
+        values = tuple(plain_value(answer[key]) for key in keys if key in answer)
         group = (*model, *values)
         named = dict(zip(by, values, strict=True)) if values else {}
         failures, costs, discarded = (share[group] for share in shares)
@@ -365,7 +365,7 @@ def _merged_costs(answers: Iterable[_Answer]) -> tuple[Cost, ...]:
     return tuple(sorted(costs, key=lambda cost: cost.currency or ""))
 
 
-def _value(value: Any) -> Value:
+def plain_value(value: Any) -> Value:
     """A group's value as JSON can say it: not-a-number and infinities as text, moments in ISO format."""
     if isinstance(value, datetime):
         return value.isoformat()
@@ -375,10 +375,14 @@ def _value(value: Any) -> Value:
     return plain
 
 
-def _order(figures: Figures) -> tuple[Any, ...]:
+def group_order(model: str | None, group: dict[str, Value]) -> tuple[Any, ...]:
     """By model, then by the group's values: numbers, texts (not-a-number is one), then null."""
     ranks = (
         (2, 0) if value is None else (1, value) if isinstance(value, str) else (0, value)
-        for value in figures.group.values()
+        for value in group.values()
     )
-    return (figures.model, *ranks)
+    return (model, *ranks)
+
+
+def _order(figures: Figures) -> tuple[Any, ...]:
+    return group_order(figures.model, figures.group)

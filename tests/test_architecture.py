@@ -38,6 +38,7 @@ FLOORS: dict[int, tuple[str, ...]] = {
         "fingerprint",
         "gates",
         "forecast",  # time under limits, over a clock of its own
+        "intervals",
         "job.settings",  # the frozen job is a value that decisions read; how it is loaded is an edge
         "limits",
         "outlook",
@@ -48,8 +49,12 @@ FLOORS: dict[int, tuple[str, ...]] = {
         "sampled",
         "sampling",
         "schema",
+        "scorers",
+        "scores",
+        "scoring",
         "service",
         "shards",
+        "similarity",
         "storage.access",
         "storage.address",
         "summary",
@@ -59,7 +64,17 @@ FLOORS: dict[int, tuple[str, ...]] = {
         "tokens",
     ),
     # Edges: each translates between values and one part of the world: files, network, terminal, environment.
-    2: ("checkpoint", "credentials", "job", "progress", "reader", "render", "storage", "transport"),
+    2: (
+        "checkpoint",
+        "credentials",
+        "job",
+        "own_scorers",
+        "progress",
+        "reader",
+        "render",
+        "storage",
+        "transport",
+    ),
     # Flow: what happens when.
     3: (
         "admission",
@@ -67,6 +82,7 @@ FLOORS: dict[int, tuple[str, ...]] = {
         "cluster",
         "connecting",
         "crew",
+        "evaluation",
         "eventloop",
         "expecting",
         "feed",
@@ -107,7 +123,9 @@ THIRD_PARTY: dict[str, tuple[str, ...]] = {
         "interface",  # hands that frame to Python
         "planning",  # what the rows already answered tell of the others
         "rehoming",  # a run's answers, looked up by what was asked
+        "reporting",  # hands that frame to what works it out
         "sampling",
+        "scoring",
         "summary",
         "superseded",  # what is there and not here
     ),
@@ -125,12 +143,14 @@ THIRD_PARTY: dict[str, tuple[str, ...]] = {
         "rehoming",  # moves rows from old parts into new ones
         "schema",
     ),
-    "pydantic": ("job.document", "job.load", "job.messages"),
+    "pydantic": ("job.document", "job.load", "job.messages", "job.scorer_section", "job.strict"),
     "pydantic_core": ("job.messages",),  # the type of error details, which pydantic itself does not export
     "httptools": ("transport.http1",),
     "pyreqwest": ("transport.reqwest",),
+    "rapidfuzz": ("similarity.edit",),
     "ray": ("cluster.engine",),
     "rich": ("render.table",),
+    "sacrebleu": ("similarity.chrf",),
     "starlette": ("server",),
     "tenacity": ("retry",),
     "tqdm": ("progress.bar", "progress.survey"),
@@ -155,6 +175,8 @@ OPTIONAL = {
     "markupsafe": "render.html",
     "obstore": "storage.s3",
     "ray": "cluster",
+    "rapidfuzz": "similarity",
+    "sacrebleu": "similarity",
     "starlette": "server",
     "uvicorn": "server",
     "vl_convert": "render.html",
@@ -168,6 +190,8 @@ LAZY_IMPORTERS = {
     "qfbatch.cli.serve": "extras",
     "qfbatch.cli.watchers": "extras",
     "qfbatch.storage.opening": "extra",
+    "qfbatch.own_scorers": "a job's own functions, where it names some",
+    "qfbatch.scorers": "extras",
     "qfbatch.service.installed": "a package's dialect is loaded only when a job names it",
 }
 

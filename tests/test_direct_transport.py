@@ -13,6 +13,7 @@ from qfbatch.transport import HttpCall, TransportError, open_transport
 from qfbatch.transport.direct import SETTLE_S, DirectTransport
 from qfbatch.transport.http1 import BUFFERED_BYTES
 from qfbatch.transport.reqwest import ReqwestTransport
+from qfbatch.transport.trust import STRIKES
 
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n%s"
 Talk = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
@@ -127,6 +128,21 @@ def test_a_service_known_to_leave_after_streams() -> None:
         return answers
 
     assert run(scenario, talk) == [b"ok"] * 3
+
+
+def test_a_service_that_never_keeps_connections() -> None:
+    """A service that closes after each answer without a word costs a few calls, not every other one."""
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await request_of(reader)
+        writer.write(ANSWER % b"ok")
+        await asyncio.sleep(0.005)  # the next call is on its way by now
+
+    async def scenario(url: str, transport: DirectTransport) -> int:
+        answers = [await asked(transport, call(url)) for _ in range(20)]
+        return 20 - answers.count(b"ok")
+
+    assert run(scenario, talk) == STRIKES
 
 
 def test_an_answer_before_its_request_was_read() -> None:

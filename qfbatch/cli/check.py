@@ -15,11 +15,13 @@ from qfbatch.cli.job_options import job_argument, load
 from qfbatch.cli.output import emit
 from qfbatch.connecting import service_addresses
 from qfbatch.errors import ServiceRefused
+from qfbatch.evaluation import evaluation_of
 from qfbatch.eventloop import new_event_loop
 from qfbatch.progress.events import Surveyed
 from qfbatch.progress.survey import SurveyProgress
 from qfbatch.records import Action, Completion, ErrorKind, Failure, Survey
 from qfbatch.render import numbers
+from qfbatch.scorers import refuse_missing
 from qfbatch.surveying import survey_input
 
 
@@ -43,6 +45,7 @@ def command(
     states, and what the first answer was. These calls are paid for like any other; --offline makes none.
     """
     job, environ = load(job_file, overrides, concurrency)
+    scorers = evaluation_of(job).scorers
     as_text = form == "text"
     if as_text:
         click.echo(f"job file     ok: {job_file}, {numbers.things(len(job.models), 'model')}")
@@ -50,6 +53,9 @@ def command(
     survey = survey_input(job, lambda done, total: shown(Surveyed(done, total)))
     if as_text:
         click.echo(f"input        ok: {_input(survey)}")
+    refuse_missing([column.name for column in survey.columns], scorers)
+    if as_text and scorers:
+        click.echo(f"evaluation   ok: {', '.join(scorer.name for scorer in scorers)}")
     if offline:
         if not as_text:
             emit(_document(job_file, survey, []))

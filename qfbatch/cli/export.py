@@ -20,7 +20,9 @@ from qfbatch.checkpoint.results import scan_results
 from qfbatch.cli.target import Run, open_run
 from qfbatch.errors import StorageError, UsageError
 from qfbatch.records import Status
+from qfbatch.reporting import json_columns
 from qfbatch.schema import INPUT_PREFIX
+from qfbatch.scoring import with_scores
 
 STDOUT = "-"
 FORMATS = ("jsonl", "csv", "parquet")
@@ -40,6 +42,7 @@ _ISO = "%Y-%m-%dT%H:%M:%S%.6fZ"
     help="Only such rows; repeatable.",
 )
 @click.option("--wide", is_flag=True, help="One row a prompt, with a column for each model's answer.")
+@click.option("--scores", is_flag=True, help="With a column score_<name> for each of the job's scorers.")
 @click.option("--force", is_flag=True, help="Replace FILE if it exists.")
 def command(
     run_dir: str,
@@ -49,6 +52,7 @@ def command(
     statuses: tuple[str, ...],
     *,
     wide: bool,
+    scores: bool,
     force: bool,
 ) -> None:
     """Write a run's results, joined with their input columns, to one file.
@@ -64,6 +68,8 @@ def command(
         _refuse_unknown(models, run)
         answered = answered.filter(pl.col("model").is_in(models))
     results = answered.filter(pl.col("status").is_in(statuses)) if statuses else answered
+    if scores:
+        results = _scored(results, run, wide=wide)
     if wide:
         results = side_by_side(results, models or run.models)
     if file == STDOUT:
@@ -71,6 +77,26 @@ def command(
     else:
         _to_file(results, form, _target(Path(file), run.layout, force=force))
     _say(results, file, answered=answered, expected=run.rows * len(models or run.models))
+
+
+def _scored(results: pl.LazyFrame, run: Run, *, wide: bool) -> pl.LazyFrame:
+    """The rows with their scores.
+
+    Raises:
+        UsageError: there is nothing that scores them, or no place for it.
+    """
+    if wide:
+        raise UsageError("--wide has no place for scores", hint="Leave out --wide or --scores.")
+    evaluation = run.evaluation()
+    if not evaluation.scorers:
+        own = "; own scorers need the job file, not the run directory" if evaluation.not_run else ""
+        raise UsageError(
+            f"{run.directory}: its job asks for no scores{own}",
+            hint="Add `evaluation` to the job file, and name it.",
+        )
+    for name in evaluation.not_run:
+        click.echo(f"scores: {name} was not run: own scorers need the job file", err=True)
+    return with_scores(results, evaluation.scorers, json_columns=json_columns(run.manifest))
 
 
 def side_by_side(results: pl.LazyFrame, models: Sequence[str]) -> pl.LazyFrame:

@@ -15,6 +15,7 @@ import zstandard
 
 from qfbatch.errors import InputError, UsageError
 from qfbatch.job.starter import DEFAULT_API, starter
+from qfbatch.reader.files import Format, format_of, unsupported_hint
 from qfbatch.reader.jsonl import Lines, decode_block
 from qfbatch.service.dialects import DIALECTS
 
@@ -60,13 +61,17 @@ def first_row(path: Path) -> Mapping[str, Any]:
     """The columns of a data file's first row.
 
     Raises:
-        InputError: the file cannot be read, has no row, or is of no known kind.
+        InputError: the file cannot be read, has no row, or is of a kind that is not supported.
     """
+    form = format_of(path.name)
+    if form is None:
+        message = "this kind of file is not supported"
+        raise InputError(message, source_file=str(path), hint=unsupported_hint(str(path)))
     try:
-        if path.name.endswith(".parquet"):
+        if form is Format.PARQUET:
             return _first_of_parquet(path)
         with path.open("rb") as file:
-            return _first_of_jsonl(path, file)
+            return _first_of_jsonl(path, form, file)
     except OSError as error:
         reason = error.strerror or "damaged"
         hint = "Check the name and the file's permissions."
@@ -83,9 +88,9 @@ def _first_of_parquet(path: Path) -> Mapping[str, Any]:
     raise InputError("has no rows", source_file=str(path))
 
 
-def _first_of_jsonl(path: Path, file: BinaryIO) -> Mapping[str, Any]:
+def _first_of_jsonl(path: Path, form: Format, file: BinaryIO) -> Mapping[str, Any]:
     number = 0
-    for line in _lines(path, file):
+    for line in _lines(form, file):
         number += 1
         text = line.removeprefix(b"\xef\xbb\xbf").strip()
         if not text:
@@ -97,13 +102,12 @@ def _first_of_jsonl(path: Path, file: BinaryIO) -> Mapping[str, Any]:
     raise InputError("has no rows", source_file=str(path))
 
 
-def _lines(path: Path, file: BinaryIO) -> io.BufferedIOBase | BinaryIO:
-    """The file's lines as a stream of bytes, by the end of its name."""
-    if path.name.endswith(".jsonl"):
-        return file
-    if path.name.endswith(".jsonl.gz"):
-        return gzip.GzipFile(fileobj=file)
-    if path.name.endswith(".jsonl.zst"):
-        return io.BufferedReader(zstandard.ZstdDecompressor().stream_reader(file))
-    hint = "Known are .jsonl, .jsonl.gz, .jsonl.zst and .parquet."
-    raise InputError("this kind of file is not known", source_file=str(path), hint=hint)
+def _lines(form: Format, file: BinaryIO) -> io.BufferedIOBase | BinaryIO:
+    """The file's lines as a stream of bytes."""
+    match form:
+        case Format.JSONL_GZ:
+            return gzip.GzipFile(fileobj=file)
+        case Format.JSONL_ZST:
+            return io.BufferedReader(zstandard.ZstdDecompressor().stream_reader(file))
+        case _:
+            return file

@@ -15,8 +15,19 @@ from qfbatch.cli.output import emit, wants_color
 from qfbatch.cli.page import Page
 from qfbatch.cli.target import Run, open_run
 from qfbatch.errors import StorageError
-from qfbatch.gates import Bound, Gates, bound, unmet
+from qfbatch.evaluation import Evaluation
+from qfbatch.gates import (
+    Bound,
+    Gates,
+    LeastScore,
+    bound,
+    least_score,
+    refuse_unknown_scorers,
+    unmet,
+    unmet_scores,
+)
 from qfbatch.render import csv_text, json_text, markdown, table
+from qfbatch.render.numbers import one_line, things
 from qfbatch.render.section import Section
 from qfbatch.reporting import report_on
 
@@ -36,6 +47,23 @@ class _BoundType(click.ParamType[Bound]):
             return value
         try:
             return bound(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+class _LeastScoreType(click.ParamType[LeastScore]):
+    """A scorer's name and the mean it has to reach."""
+
+    name = "score"
+
+    def convert(
+        self, value: LeastScore | str, param: click.Parameter | None, ctx: click.Context | None
+    ) -> LeastScore:
+        """The gate that was typed."""
+        if isinstance(value, LeastScore):
+            return value
+        try:
+            return least_score(value)
         except ValueError as error:
             self.fail(str(error), param, ctx)
 
@@ -80,6 +108,14 @@ class _BoundType(click.ParamType[Bound]):
 @click.option(
     "--max-unsafe", type=_BoundType(), metavar="N|P%", help="The same for rows that the service calls unsafe."
 )
+@click.option(
+    "--min-score",
+    "min_scores",
+    multiple=True,
+    type=_LeastScoreType(),
+    metavar="SCORER=MEAN",
+    help="Exit 1 if a model's mean by this scorer is lower; repeatable.",
+)
 @click.pass_context
 def command(
     ctx: click.Context,
@@ -92,40 +128,70 @@ def command(
     fail_under: float | None,
     max_failed: Bound | None,
     max_unsafe: Bound | None,
+    min_scores: tuple[LeastScore, ...],
 ) -> None:
     """Token costs and quality of one or more runs.
 
     TARGET is a run directory or a job file. COLUMN is a carried column (topic) or a column of the results
     (finish_reason). Each run's last report is also kept as JSON in its directory (report.json).
 
-    Exit codes: 0, whether or not rows failed; 1 if a run does not meet --fail-under, --max-failed or
-    --max-unsafe, which is then said on stderr.
+    Where the job asks for scores (evaluation), a job file as TARGET is scored as the file says now, a run
+    directory as its last start said and without own scorers, which are code.
+
+    Exit codes: 0, whether or not rows failed; 1 if a run does not meet --fail-under, --max-failed,
+    --max-unsafe or --min-score, or if an own scorer failed on rows, which is then said on stderr.
     """
     page = None if html is None else Page.at(html)
     runs = [open_run(target) for target in targets]
-    sections = print_report(runs, by=by, form=form)
+    evaluations = [run.evaluation() for run in runs]
+    for evaluation in evaluations:
+        names = [scorer.name for scorer in evaluation.scorers]
+        refuse_unknown_scorers(min_scores, names, evaluation.not_run)
+    sections = print_report(runs, evaluations, by=by, form=form)
     if page is not None:
         page.write(runs, sections, prompts=sample)
     gates = Gates(fail_under, max_failed, max_unsafe)
-    passed = [_passes(section, gates) for section in sections]  # of every run, whatever the first one came to
+    # Of every run, whatever the first one came to.
+    passed = [_passes(section, gates, min_scores) for section in sections]
     if not all(passed):
         ctx.exit(GATE_FAILED)
 
 
-def _passes(section: Section, gates: Gates) -> bool:
-    """Whether a run meets its gates; says those it does not."""
+def _passes(section: Section, gates: Gates, min_scores: Sequence[LeastScore]) -> bool:
+    """Whether a run meets its gates and could be scored; says what is not so."""
     expected = sum(coverage.expected for coverage in section.coverage)
-    lines = unmet(gates, section.summary.total, expected)
+    lines = unmet(gates, section.summary.total, expected) + unmet_scores(min_scores, section.scores)
     for line in lines:
         click.echo(f"gate: {section.directory}: {line}", err=True)
-    return not lines
+    return not lines and not tell_scoring(section)
 
 
-def print_report(runs: Sequence[Run], *, by: Sequence[str] = (), form: str = "table") -> list[Section]:
+def tell_scoring(section: Section) -> bool:
+    """Say on stderr which own scorers failed or were not run; whether one failed."""
+    scores = section.scores
+    for failure in scores.failures if scores is not None else ():
+        click.echo(
+            f"scores: {section.directory}: {failure.scorer} failed on {things(failure.rows, 'row')}, "
+            f"first on {failure.row_id} of {failure.model}: {one_line(failure.message)}",
+            err=True,
+        )
+    for name in scores.not_run if scores is not None else ():
+        click.echo(
+            f"scores: {section.directory}: {name} was not run: it is a function of your own, which only the "
+            "job file on the command line runs",
+            err=True,
+        )
+    return scores is not None and bool(scores.failures)
+
+
+def print_report(
+    runs: Sequence[Run], evaluations: Sequence[Evaluation], *, by: Sequence[str] = (), form: str = "table"
+) -> list[Section]:
     """Report on runs to stdout, and keep each one's report in its directory.
 
     Args:
         runs: what to report on.
+        evaluations: what judges the answers of each.
         by: columns to group by.
         form: one of `FORMATS`.
 
@@ -136,15 +202,22 @@ def print_report(runs: Sequence[Run], *, by: Sequence[str] = (), form: str = "ta
         UsageError: there is no such column.
         StorageError: results cannot be read.
     """
-    sections = [_section(run, by) for run in runs]
+    sections = [_section(run, by, judged) for run, judged in zip(runs, evaluations, strict=True)]
     for run, part in zip(runs, sections, strict=True):
         _keep(run, part)
     emit(_rendered(sections, form))
     return sections
 
 
-def _section(run: Run, by: Sequence[str]) -> Section:
-    return report_on(run.layout, run.manifest, name=run.name, directory=run.directory, by=by)
+def _section(run: Run, by: Sequence[str], evaluation: Evaluation) -> Section:
+    return report_on(
+        run.layout,
+        run.manifest,
+        name=run.name,
+        directory=run.directory,
+        by=by,
+        evaluation=evaluation,
+    )
 
 
 def _keep(run: Run, part: Section) -> None:

@@ -11,11 +11,12 @@ from types import ModuleType
 import click
 
 from qfbatch.cli.job_options import job_argument, load
-from qfbatch.cli.report import print_report
+from qfbatch.cli.report import print_report, tell_scoring
 from qfbatch.cli.talk import abandon_stdout, say, use_json
 from qfbatch.cli.target import open_run
 from qfbatch.cli.watchers import WatchOptions, watching
 from qfbatch.errors import UsageError
+from qfbatch.evaluation import UNSCORED, Evaluation, evaluation_of
 from qfbatch.job.settings import Job
 from qfbatch.runner import RunResult, run_job
 from qfbatch.session import RunOptions
@@ -97,7 +98,8 @@ def command(
 ) -> None:
     """Run the job, or resume it: the same command after any interruption goes on where the run stopped.
 
-    Progress and messages go to stderr. When the run is complete its report goes to stdout.
+    Progress and messages go to stderr. When all its rows have ended its report goes to stdout. A run that was
+    complete before is not asked again: see `qfbatch report`.
 
     Exit codes: 0 every row succeeded; 1 complete, some rows failed; 2 usage or job file wrong; 3 input wrong;
     4 run directory unusable; 5 refused by the service; 6 budget reached; 130, 143 interrupted. After 4, 5, 6,
@@ -108,6 +110,7 @@ def command(
     if ray_nodes is not None and ray_address is None:
         raise UsageError("--ray-nodes goes with --ray", hint="Add --ray ADDRESS, or --ray local.")
     job, environ = load(job_file, overrides, concurrency)
+    evaluation = evaluation_of(job)  # before the first call: a scorer that cannot be used is found now
     options = RunOptions(
         fresh=fresh,
         retry_failed=retry_failed,
@@ -136,10 +139,22 @@ def command(
     _tell(line, job, result, limit)
     if result.asked and result.reason is None and not quiet:
         try:
-            print_report([open_run(str(job.output_path))])
+            _report(job, evaluation)
         except BrokenPipeError:  # who read it has left; how the run ended still counts
             abandon_stdout()
     ctx.exit(result.exit_code)
+
+
+def _report(job: Job, evaluation: Evaluation) -> None:
+    """The run's report; what is wrong with its scores takes nothing away from the run."""
+    run = open_run(str(job.output_path))
+    try:
+        sections = print_report([run], [evaluation])
+    except UsageError as error:
+        say(f"not scored: {error.message}. {error.hint}", level="warning")
+        sections = print_report([run], [UNSCORED])
+    for section in sections:
+        tell_scoring(section)
 
 
 def _cluster() -> ModuleType:
@@ -172,6 +187,8 @@ def _tell(command_line: list[str], job: Job, result: RunResult, limit: int | Non
     else:
         done = f"complete: {counts}{place}"
     say(done if result.asked else f"{done} No call was made.")
+    if not result.asked and result.failed + result.succeeded:
+        say(f"what it came to: {shlex.join(['qfbatch', 'report', str(job.output_path)])}")
     if result.failed:
         again = [argument for argument in command_line if argument != RETRY_FAILED]
         say(f"failed rows can be asked again: {shlex.join([*again, RETRY_FAILED])}")

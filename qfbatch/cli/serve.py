@@ -14,6 +14,7 @@ import msgspec
 
 from qfbatch.errors import QfbatchError, UsageError
 from qfbatch.server import weights
+from qfbatch.server.embedded import MAX_TOKENS, SLOTS
 
 _DEFAULT_PORT = 8600
 
@@ -50,11 +51,13 @@ with QFBATCH_SERVE_SECRET_KEY (V1), QFBATCH_SERVE_BEARER_KEYS (Bearer keys, sepa
 @click.option(
     "--max-tokens",
     type=click.IntRange(1),
-    default=96,
+    default=MAX_TOKENS,
     show_default=True,
     help="Cap on an answer's tokens where the request has none (V1 never has).",
 )
-@click.option("--slots", type=click.IntRange(1, 256), default=16, show_default=True, help="Answers at once.")
+@click.option(
+    "--slots", type=click.IntRange(1, 256), default=SLOTS, show_default=True, help="Answers at once."
+)
 @click.option(
     "--context",
     type=click.IntRange(64),

@@ -12,12 +12,17 @@ from typing import Any
 import click
 import msgspec
 
-from qfbatch.cli.target import open_run
+from qfbatch.cli.talk import say
+from qfbatch.cli.target import Run, open_run
+from qfbatch.errors import JobFileError, UsageError
 from qfbatch.render import status_text
-from qfbatch.status import RunStatus, StatusReader
+from qfbatch.render.numbers import cells
+from qfbatch.status import RunState, RunStatus, StatusReader
 
 DEFAULT_S = 2.0  # as often as a running process writes
 LEAST_S = 0.5
+PATIENCE_S = 15.0  # a watch begun beside a run that is just being started waits so long for it
+_WAITED_FOR = frozenset(RunState) - {RunState.COMPLETE}
 
 
 class Seconds(click.FloatRange):
@@ -59,21 +64,51 @@ def command(ctx: click.Context, target: str, every_s: float | None, form: str) -
 
     TARGET is a run directory or a job file. While a process runs it, the figures are at most two seconds old;
     otherwise they are those on disk. Nothing is written and no lock is taken, so it may be asked at any time.
-    With --watch a terminal is redrawn in place; elsewhere there is a line a look (JSON: an object a line).
+    With --watch a terminal is redrawn in place; elsewhere there is a line a look (JSON: an object a line). A
+    watch of an unfinished run that nobody works on waits a while for one to start.
 
     Exit codes: 0 whatever the state, which the output tells; 2 there is no such run; 4 it cannot be read; 130
     --watch was left with Ctrl-C.
     """
-    run = open_run(target)
-    reader = StatusReader(run.layout, run.directory)
-    status = reader.read()
     if every_s is None:
-        click.echo(_text(status, form), nl=False)
+        run = open_run(target)
+        click.echo(_text(StatusReader(run.layout, run.directory).read(), form), nl=False)
         return
     try:
-        _watch(reader, status, every_s, form)
+        until = time.monotonic() + PATIENCE_S
+        run = _awaited_run(target, until)
+        reader = StatusReader(run.layout, run.directory)
+        _watch(reader, _awaited_status(reader, until), every_s, form)
     except KeyboardInterrupt:
         ctx.exit(130)
+
+
+def _awaited_run(target: str, until: float) -> Run:
+    """The run, which may be about to be made; what is wrong with the target is raised once time is up."""
+    told = False
+    while True:
+        try:
+            return open_run(target)
+        except JobFileError:
+            raise
+        except UsageError as error:
+            if time.monotonic() >= until:
+                raise
+            if not told:
+                say(f"{error.message}; waiting {PATIENCE_S:.0f} s for it (Ctrl-C ends that)")
+                told = True
+        time.sleep(LEAST_S)
+
+
+def _awaited_status(reader: StatusReader, until: float) -> RunStatus:
+    """How the run stands once somebody works on it, or nothing is left to work on, or time is up."""
+    told = False
+    while not (status := reader.read()).held and status.state in _WAITED_FOR and time.monotonic() < until:
+        if not told:
+            say(f"nobody runs it; waiting {PATIENCE_S:.0f} s for somebody who does (Ctrl-C ends that)")
+            told = True
+        time.sleep(LEAST_S)
+    return status
 
 
 def _watch(reader: StatusReader, status: RunStatus, every_s: float, form: str) -> None:
@@ -104,7 +139,10 @@ def _redraw(text: str, drawn: int) -> int:
 
 def _wrapped(line: str, room: int) -> list[str]:
     """A line as it is where it fits: a terminal that wraps it would be miscounted in the next look."""
-    return [line] if len(line) <= room else textwrap.wrap(line, room, subsequent_indent="  ")
+    if cells(line) <= room:
+        return [line]
+    characters = room if cells(line) == len(line) else room // 2  # wide ones take two places
+    return textwrap.wrap(line, characters, subsequent_indent="  ")
 
 
 def _text(status: RunStatus, form: str) -> str:

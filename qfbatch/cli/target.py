@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from qfbatch.checkpoint.manifest import Manifest, read_manifest
 from qfbatch.checkpoint.place import RunPlace, run_place
 from qfbatch.errors import UsageError
+from qfbatch.evaluation import Evaluation, evaluation_in, evaluation_of
 from qfbatch.job.environment import environment
 from qfbatch.job.load import load_job
+from qfbatch.job.settings import Job
 from qfbatch.storage.access import StorageAccess
 from qfbatch.storage.address import Address, is_stored, parse_address
 
@@ -25,11 +27,13 @@ class Run:
         directory: as the user named it, or as the job file does.
         layout: its files.
         manifest: what it is.
+        job: the job file that the user named; None where it is the run directory itself.
     """
 
     directory: str
     layout: RunPlace
     manifest: Manifest
+    job: Job | None = None
 
     @property
     def name(self) -> str:
@@ -40,6 +44,15 @@ class Run:
     def models(self) -> tuple[str, ...]:
         """The models' names, in the job's order."""
         return tuple(str(model["name"]) for model in self.manifest.job.get("models", ()))
+
+    def evaluation(self) -> Evaluation:
+        """What judges its answers: the job file's scorers as they are now, else those of its last start.
+
+        Raises:
+            UsageError: a scorer cannot be used.
+            StorageError: the manifest's scorers cannot be read.
+        """
+        return evaluation_in(self.manifest.job) if self.job is None else evaluation_of(self.job)
 
     @property
     def rows(self) -> int:
@@ -66,14 +79,14 @@ def open_run(target: str) -> Run:
         return run
     path = Path(target)
     if path.suffix.lower() in JOB_SUFFIXES and not path.is_dir():
-        directory = load_job(path, environ=environ).output_path
-        run = _run_in(directory, access)
+        job = load_job(path, environ=environ)
+        run = _run_in(job.output_path, access)
         if run is None:
             raise UsageError(
-                f"{target}: this job has not been run yet: {directory} holds no run",
+                f"{target}: this job has not been run yet: {job.output_path} holds no run",
                 hint=f"Start it: qfbatch run {target}",
             )
-        return run
+        return replace(run, job=job)
     if not path.exists():
         raise UsageError(f"{target}: there is no such run directory or job file", hint=_NEXT_STEP)
     if not path.is_dir():

@@ -13,6 +13,7 @@ import msgspec
 from qfbatch._version import __version__
 from qfbatch.allowances import Allowances
 from qfbatch.breaker import Breaker
+from qfbatch.budget import cost_toward_budget, uncounted_note
 from qfbatch.checkpoint.committed import CommittedRows
 from qfbatch.checkpoint.manifest import Manifest
 from qfbatch.cluster.dealing import Dealer
@@ -86,6 +87,8 @@ def run_on_cluster(
             result = complete(session, observe)
         else:
             keep_prediction(job, session)
+            if note := uncounted_note(job, total(session.standing.values()).spent):
+                session.notes.append(note)
             with (
                 service_addresses(job) as addresses,
                 Engine(address, nodes) as engine,
@@ -135,7 +138,7 @@ class Driver(Run):
         self._allowances = Allowances(
             job.budget,
             spent_tokens=before.total_tokens + before.discarded_tokens,
-            spent_cost=sum(before.spent.values()),
+            spent_cost=cost_toward_budget(job, before.spent),
         )
         self._lanes: dict[str, dict[str, GateStatistics]] = {}
         self._waiting: Counter[str] = Counter()

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from qfbatch.job.endpoint_checks import check_endpoints
+from qfbatch.job.evaluation import check_evaluation
 from qfbatch.job.problems import Findings
 from qfbatch.job.services import StatedService, job_service, places
 from qfbatch.job.tree import Loc, mapping, mappings, spelled, to_data
@@ -30,6 +31,7 @@ def check_together(findings: Findings) -> None:
     check_endpoints(findings, data)
     _check_budget(findings, data)
     _check_parameters(findings, data)
+    check_evaluation(findings, data)
 
 
 def both_sampling_limits(data: Any) -> list[str]:

@@ -19,7 +19,9 @@ from pydantic import (
 )
 
 from qfbatch.job import values
+from qfbatch.job.scorer_section import ScorerSection
 from qfbatch.job.settings import InputSettings, ServiceSettings
+from qfbatch.job.strict import StrictSection
 from qfbatch.limits.quota import Quota
 from qfbatch.pricing import Price
 from qfbatch.retry import RetryPolicy
@@ -85,11 +87,7 @@ Above0 = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 From0 = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, hide_input_in_errors=True)
-
-
-class InputSection(_Section):
+class InputSection(StrictSection):
     """Where rows come from and what is asked of each. Exactly one of prompt, template, messages is given."""
 
     model_config = ConfigDict(
@@ -123,7 +121,7 @@ _DEFAULT_ADDRESSES = "; ".join(
 )
 
 
-class ServiceSection(_Section):
+class ServiceSection(StrictSection):
     """Which service answers. Credentials come from the environment or .env only."""
 
     api: Api = Field(default=_SERVICE.api, description="the dialect spoken")
@@ -140,7 +138,7 @@ class ServiceSection(_Section):
     )
 
 
-class PriceSection(_Section):
+class PriceSection(StrictSection):
     """What a model costs: by tokens, by compute unit and hour, or both."""
 
     prompt_per_1k: From0 | None = Field(default=None, description="per 1,000 prompt tokens")
@@ -150,7 +148,7 @@ class PriceSection(_Section):
     currency: Currency = Field(default=_PRICE.currency, description="three-letter code")
 
 
-class LimitsSection(_Section):
+class LimitsSection(StrictSection):
     """How many calls at once, and how many per time. All may be set together; null sets none."""
 
     concurrency: Annotated[int, Field(ge=1, le=100_000)] = Field(
@@ -165,7 +163,7 @@ class LimitsSection(_Section):
     )
 
 
-class QuotaSection(_Section):
+class QuotaSection(StrictSection):
     """Limits that several endpoints share, because the service counts their calls together."""
 
     concurrency: Annotated[int, Field(ge=1, le=100_000)] | None = Field(
@@ -176,7 +174,7 @@ class QuotaSection(_Section):
     tpm: Above0 | None = Field(default=None, description="tokens a minute, prompt and completion")
 
 
-class EndpointSection(_Section):
+class EndpointSection(StrictSection):
     """One of several places that serve the same model."""
 
     endpoint: Text = Field(description="how the service calls it: the last part of the URL")
@@ -196,7 +194,7 @@ class EndpointSection(_Section):
     quota: Text | None = Field(default=None, description="the name under quotas of limits it shares")
 
 
-class ModelSection(_Section):
+class ModelSection(StrictSection):
     """One model; every row goes through each of them. Exactly one of endpoint and endpoints is given."""
 
     model_config = ConfigDict(
@@ -228,7 +226,7 @@ class ModelSection(_Section):
     quota: Text | None = Field(default=None, description="the name under quotas of limits it shares")
 
 
-class RetrySection(_Section):
+class RetrySection(StrictSection):
     """How failed attempts are retried, by the service's own names."""
 
     retry_count: Annotated[int, Field(ge=-1, le=10_000)] = Field(
@@ -263,7 +261,7 @@ class RetrySection(_Section):
     )
 
 
-class BudgetSection(_Section):
+class BudgetSection(StrictSection):
     """Where a run stops by itself; it can be resumed with a larger budget."""
 
     max_cost: Above0 | None = Field(
@@ -275,7 +273,7 @@ class BudgetSection(_Section):
     )
 
 
-class OutputSection(_Section):
+class OutputSection(StrictSection):
     """Where results go."""
 
     path: PathText | None = Field(
@@ -283,7 +281,7 @@ class OutputSection(_Section):
     )
 
 
-class JobDocument(_Section):
+class JobDocument(StrictSection):
     """A job of qfbatch: input rows, models, limits, and where the results go."""
 
     name: Name = Field(
@@ -305,6 +303,9 @@ class JobDocument(_Section):
         default=None, description="limits that models or endpoints share, by a name of your own"
     )
     budget: BudgetSection | None = Field(default=None, description="where a run stops by itself")
+    evaluation: list[ScorerSection] | None = Field(
+        default=None, description="what judges the answers in reports; nothing by default"
+    )
     output: OutputSection | None = Field(default=None, description="where results go")
 
 
@@ -324,6 +325,7 @@ SECTIONS: dict[tuple[str, ...], type[BaseModel]] = {
     ("limits",): LimitsSection,
     ("quotas",): QuotaSection,  # under a name of the user's own
     ("budget",): BudgetSection,
+    ("evaluation",): ScorerSection,
     ("output",): OutputSection,
 }
 

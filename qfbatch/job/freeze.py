@@ -19,13 +19,18 @@ from qfbatch.job.document import (
     RetrySection,
     ServiceSection,
 )
+from qfbatch.job.scorer_section import ScorerSection
 from qfbatch.job.services import takes_over
 from qfbatch.job.settings import (
+    BUILT_IN_SCORERS,
+    DEFAULT_NORMALISATION,
+    DEFAULT_REFERENCE,
     Budget,
     EndpointSettings,
     InputSettings,
     Job,
     ModelSettings,
+    ScorerSettings,
     ServiceSettings,
 )
 from qfbatch.limits.quota import Quota
@@ -75,6 +80,7 @@ def freeze(
         limits=_quota(limits),
         budget=Budget(max_cost=budget.max_cost, max_total_tokens=budget.max_total_tokens),
         output_path=RUNS / document.name if output is None else parse_path(output),
+        evaluation=tuple(_scorer(section) for section in document.evaluation or ()),
         environment=tuple(sorted(environment)),
         warnings=tuple(warnings),
         access=access,
@@ -199,3 +205,21 @@ def _retry(section: RetrySection) -> RetryPolicy:
         throttle_timeout_s=section.throttle_timeout,
         extra_codes=frozenset(section.retry_err_codes),
     )
+
+
+def _scorer(section: ScorerSection) -> ScorerSettings:
+    compares = section.scorer in BUILT_IN_SCORERS and section.scorer != "regex"
+    normalise = DEFAULT_NORMALISATION if compares else ()
+    return ScorerSettings(
+        scorer=section.scorer,
+        name=scorer_name(section.scorer, section.name),
+        reference=section.reference or (DEFAULT_REFERENCE if compares else None),
+        pattern=section.pattern,
+        normalise=normalise if section.normalise is None else tuple(section.normalise),
+        whole_words=section.whole_words,
+    )
+
+
+def scorer_name(scorer: str, name: str | None) -> str:
+    """How reports call a scorer: as the job says, else by the scorer's or the function's name."""
+    return name or scorer.rpartition(":")[2]

@@ -17,6 +17,10 @@ from qfbatch.service.qianfan import QIANFAN_V1_ACCESS
 from qfbatch.storage.access import StorageAccess
 from qfbatch.storage.address import Address
 
+BUILT_IN_SCORERS = ("exact_match", "contains", "regex", "edit_similarity", "chrf")
+NORMALISATIONS = ("nfkc", "case", "punctuation", "whitespace")
+DEFAULT_REFERENCE = "reference"
+DEFAULT_NORMALISATION = ("whitespace",)  # of scorers that compare texts
 LOCAL = "local"  # `service.base_url` that starts the embedded server for the run
 
 
@@ -127,6 +131,27 @@ class Budget:
 
 
 @dataclass(frozen=True, slots=True)
+class ScorerSettings:
+    """One scorer that judges the answers; it decides nothing about the answers themselves.
+
+    Attributes:
+        scorer: one of `BUILT_IN_SCORERS`, or a function of the user's own as `module:function`.
+        name: how reports call it.
+        reference: carried column with the right answer; None for scorers that need none.
+        pattern: of `regex`.
+        normalise: which of `NORMALISATIONS` are evened out before texts are compared.
+        whole_words: `contains` counts only where no word goes on at the ends.
+    """
+
+    scorer: str
+    name: str
+    reference: str | None = None
+    pattern: str | None = None
+    normalise: tuple[str, ...] = ()
+    whole_words: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Job:
     """One job file, validated and frozen.
 
@@ -137,6 +162,7 @@ class Job:
         quotas: limits that endpoints share, by name.
         output_path: the run directory: a folder, or a place in object storage.
         access: to object storage.
+        evaluation: what judges the answers; empty for nothing.
         environment: names of environment variables the file read, for the manifest (never their values).
         warnings: what is allowed but probably not meant, one sentence each.
     """
@@ -154,6 +180,7 @@ class Job:
     warnings: tuple[str, ...] = ()
     access: StorageAccess = StorageAccess()  # noqa: RUF009 - as above
     quotas: Mapping[str, Quota] = field(default_factory=dict)
+    evaluation: tuple[ScorerSettings, ...] = ()
 
     def endpoints_of(self, model: ModelSettings) -> tuple[EndpointSettings, ...]:
         """The places that serve one of its models, at least one."""

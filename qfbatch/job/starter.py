@@ -78,7 +78,7 @@ input:
 {_question(row)}
   # messages: messages           # … or, for chats (openai-chat), a column with a list of messages
   # system: Answer briefly.      # a chat's system message before the prompt; a template, too
-  # columns: [topic]             # columns carried into the results; all by default
+  # columns: [topic, reference]  # columns carried into the results; all by default
   # shard_rows: {InputSettings(paths=()).shard_rows}
 
 service:
@@ -127,6 +127,13 @@ quotas:                          # limits that models or endpoints share, by a n
 budget:                          # the run stops there, and can be resumed with a larger one
   # max_cost: 10                 # in the models' currency; needs prices
   # max_total_tokens: 1000000
+
+evaluation:                      # what judges the answers in reports; nothing by default
+  # - {{scorer: exact_match, reference: reference, normalise: [nfkc, case, punctuation, whitespace]}}
+  # - {{scorer: contains, whole_words: true}}   # reference is the column `reference` where none is named
+  # - {{scorer: regex, pattern: '\\d+'}}
+  # - {{scorer: chrf}}               # or edit_similarity: pip install 'qfbatch[evaluate]'
+  # - {{scorer: "my_scorers:score"}} # a function of yours: (answer, reference, row) -> number
 
 output:
   # path: runs/{_usable(name)}

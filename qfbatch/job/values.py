@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from qfbatch.errors import UsageError
-from qfbatch.job.settings import LOCAL
+from qfbatch.job.settings import BUILT_IN_SCORERS, LOCAL, NORMALISATIONS
 from qfbatch.service.dialects import DIALECTS, dialect_named
 from qfbatch.service.parameters import shown
 from qfbatch.storage.address import SCHEME, parse_address
@@ -24,6 +24,7 @@ _VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]*")
 _MAX_NAME_BYTES = 150  # file systems end at 255, and names are added to
 _FORBIDDEN = re.compile(r'[/\\:*?"<>|]')
 _RESERVED = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?", re.IGNORECASE)
+_FUNCTION = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*")
 _CONVERSION = re.compile(r"!\w$|\[.*\]$")
 
 
@@ -149,4 +150,34 @@ def currency(text: str) -> str:
     """A three-letter code."""
     if not re.fullmatch(r"[A-Z]{3}", text):
         raise ValueError(f"must be three capital letters such as CNY, not {shown(text)}")
+    return text
+
+
+def scorer(text: str) -> str:
+    """A scorer there is, or a function of the user's own."""
+    if text in BUILT_IN_SCORERS or _FUNCTION.fullmatch(text):
+        return text
+    nearest = get_close_matches(text, BUILT_IN_SCORERS, n=1)
+    end = f'; did you mean "{nearest[0]}"?' if nearest else ""
+    raise ValueError(
+        f"must be {', '.join(BUILT_IN_SCORERS)} or a function as module:function, not {shown(text)}{end}"
+    )
+
+
+def normalisation(text: str) -> str:
+    """A step of evening texts out there is."""
+    if text in NORMALISATIONS:
+        return text
+    nearest = get_close_matches(text, NORMALISATIONS, n=1)
+    end = f'; did you mean "{nearest[0]}"?' if nearest else ""
+    *first, last = NORMALISATIONS
+    raise ValueError(f"must be {', '.join(first)} or {last}, not {shown(text)}{end}")
+
+
+def pattern(text: str) -> str:
+    """A regular expression as Python has them."""
+    try:
+        re.compile(text)
+    except (re.error, OverflowError, RecursionError) as error:
+        raise ValueError(f"is no regular expression: {error}") from error
     return text

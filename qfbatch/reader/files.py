@@ -34,6 +34,7 @@ _SUFFIXES = {
     ".ndjson.zst": Format.JSONL_ZST,
 }
 _SUPPORTED = ", ".join(_SUFFIXES)
+_SEPARATORS = {".csv": ",", ".tsv": "\\t"}  # of tables, as they are written in Python
 
 
 class InputFile(NamedTuple):
@@ -81,6 +82,17 @@ def format_of(name: str) -> Format | None:
     """The format a file's name stands for, in upper or lower case; None where it is not supported."""
     lower = name.lower()
     return next((form for suffix, form in _SUFFIXES.items() if lower.endswith(suffix)), None)
+
+
+def unsupported_hint(name: str) -> str:
+    """What to do about a file of a kind that is not supported: for a table, how to make it one that is."""
+    stem, suffix = os.path.splitext(name)  # noqa: PTH122 - as above
+    separator = _SEPARATORS.get(suffix.lower())
+    if separator is None:
+        return f"Supported are {_SUPPORTED}."
+    read = f"polars.read_csv({name!r}, separator='{separator}', infer_schema=False)"
+    code = f"import polars; {read}.write_ndjson({stem + '.jsonl'!r})"
+    return f'Supported are {_SUPPORTED}. To convert it: python -c "{code}"'
 
 
 def _entry(entry: str) -> Iterator[InputFile]:
@@ -156,7 +168,7 @@ def _file(path: str) -> InputFile:
         raise InputError(f"{name!r}: the file's name is not valid Unicode", hint="Rename it.") from None
     form = format_of(name)
     if form is None:
-        raise InputError(f"{name}: this kind of file is not supported", hint=f"Supported are {_SUPPORTED}.")
+        raise InputError(f"{name}: this kind of file is not supported", hint=unsupported_hint(name))
     try:
         found = os.stat(path)  # noqa: PTH116 - as above
     except OSError as error:

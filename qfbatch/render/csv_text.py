@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from qfbatch.figures import Figures
+from qfbatch.render import scores_text
 from qfbatch.render.lines import Raw, currencies_of, failures_text, lines
 from qfbatch.render.section import Section
 
@@ -32,6 +33,7 @@ def render(sections: Sequence[Section]) -> str:
             "expected_rows",
             *(line.key for line in figure_lines),
             "failures",
+            *scores_text.columns(sections),
         ]
     )
     for section, figures in shown:
@@ -44,6 +46,7 @@ def render(sections: Sequence[Section]) -> str:
                 "" if section.summary.by else _expected(section, figures),
                 *(cell(line.value(figures)) for line in figure_lines),
                 failures_text(figures.failures),
+                *(cell(value) for value in scores_text.values(sections, section, figures)),
             ]
         )
     return buffer.getvalue()

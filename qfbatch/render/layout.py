@@ -9,9 +9,18 @@ from qfbatch.figures import Figures
 from qfbatch.render import numbers
 from qfbatch.render.accounts import outcome_rows, run_rows, time_rows
 from qfbatch.render.lines import costs_text, currencies_of, lines
+from qfbatch.render.scores_text import (
+    CONFIDENCE_TEXT,
+    duel_rows,
+    group_score_rows,
+    score_rows,
+    scorer_failure_rows,
+)
 from qfbatch.render.section import Section
 
 TOTAL = "all models"
+# Lines of the figures that are shown although they are 0: what everybody looks for first.
+SOUGHT = frozenset({"rows", "succeeded", "failed", "total tokens", "discarded tokens", "unsafe"})
 
 
 class Column(NamedTuple):
@@ -36,12 +45,14 @@ class Block(NamedTuple):
         columns: left to right.
         rows: cells in the order of the columns.
         divisible: its columns after the first stand for themselves: a narrow place may split it there.
+        note: a remark below it; empty for none.
     """
 
     title: str
     columns: tuple[Column, ...]
     rows: tuple[tuple[str, ...], ...]
     divisible: bool = False
+    note: str = ""
 
 
 class Chapter(NamedTuple):
@@ -60,9 +71,25 @@ class Chapter(NamedTuple):
     blocks: tuple[Block, ...]
 
 
-def chapter(section: Section) -> Chapter:
-    """A run as a chapter."""
-    return Chapter(title(section), state(section), section.complete, tuple(blocks(section)))
+def chapter(section: Section, *, brief: bool = False) -> Chapter:
+    """A run as a chapter.
+
+    Args:
+        section: the run.
+        brief: figures that are 0 for every model stand together in a line below, but for those of `SOUGHT`.
+    """
+    shown = blocks(section)
+    if brief and shown:
+        shown[0] = _without_zeros(shown[0])
+    return Chapter(title(section), state(section), section.complete, tuple(shown))
+
+
+def _without_zeros(figures: Block) -> Block:
+    """The figures with what is 0 in every column in a note, as many lines say nothing on most runs."""
+    zero = [row[0] for row in figures.rows if row[0] not in SOUGHT and set(row[1:]) <= {"0", numbers.MISSING}]
+    rows = tuple(row for row in figures.rows if row[0] not in zero)
+    note = f"(0 everywhere: {', '.join(label.removeprefix('- ') for label in zero)})" if zero else ""
+    return figures._replace(rows=rows, note=note)
 
 
 def title(section: Section) -> str:
@@ -207,10 +234,61 @@ def _over_time(section: Section) -> Block | None:
     )
 
 
-# The order of a report. Further sections (scores, for one) are a function here: a table, or None.
+def _scores(section: Section) -> Block | None:
+    columns = (Column("scorer"), Column("model"), *_SCORE_COLUMNS)
+    rows = score_rows(section)
+    return Block(f"Scores ({CONFIDENCE_TEXT})", columns, tuple(rows)) if rows else None
+
+
+def _group_scores(section: Section) -> Block | None:
+    rows = group_score_rows(section)
+    if section.scores is None or not rows:
+        return None
+    by = [numbers.one_line(name) for name in section.scores.by]
+    columns = (Column("scorer"), Column("model"), *map(Column, by), *_SCORE_COLUMNS)
+    return Block(f"Scores by {', '.join(by)}", columns, tuple(rows))
+
+
+def _duels(section: Section) -> Block | None:
+    columns = (Column("scorer"), Column("best"), Column("other"), Column("better by", number=True))
+    counts = (Column("better on", number=True, rank=1), Column("worse on", number=True, rank=2))
+    rows = duel_rows(section)
+    return (
+        Block(
+            f"Model against model ({CONFIDENCE_TEXT})",
+            (*columns, Column("interval", number=True), *counts, Column("of rows", number=True, rank=3)),
+            tuple(rows),
+        )
+        if rows
+        else None
+    )
+
+
+def _scorer_failures(section: Section) -> Block | None:
+    columns = (Column("scorer"), Column("rows", number=True), Column("model"), Column("first row"))
+    rows = scorer_failure_rows(section)
+    return (
+        Block("Scorers that failed or were not run", (*columns, Column("its message")), tuple(rows))
+        if rows
+        else None
+    )
+
+
+_SCORE_COLUMNS = (
+    Column("mean", number=True),
+    Column("interval", number=True),
+    Column("rows scored", number=True),
+    Column("not scored", number=True, rank=1),
+)
+
+# The order of a report. A further section is a function here: a table, or None.
 _BLOCKS: tuple[Callable[[Section], Block | None], ...] = (
     _figures,
     _groups,
+    _scores,
+    _group_scores,
+    _duels,
+    _scorer_failures,
     _failures,
     _run,
     _outcome,

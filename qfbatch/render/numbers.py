@@ -109,6 +109,14 @@ def group_value(value: Value) -> str:
     return one_line(str(value)) or "(empty)"
 
 
+def cells(text: str) -> int:
+    """Places a text takes on a terminal: two for a wide one (Chinese, say), none for a combining mark."""
+    return sum(
+        0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in {"W", "F"} else 1
+        for c in text
+    )
+
+
 def one_line(text: str | None, longest: int = LONGEST_TEXT) -> str:
     """A text from outside on one line: white space folded, what steers terminals removed, the rest cut off.
 

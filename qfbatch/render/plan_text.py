@@ -30,10 +30,22 @@ def _state(plan: Plan) -> str:
     parts = f"{numbers.things(plan.shards, 'shard')}, {numbers.things(len(plan.models), 'model')}"
     told = f"{plan.stands[0].upper()}{plan.stands[1:]}. {size}, {parts}."
     if not plan.calls:
-        return f"{told} Nothing is left to do."
+        failed = sum(model.failed for model in plan.models)
+        again = f" {numbers.things(failed, 'row')} failed; --retry-failed asks them again." if failed else ""
+        return f"{told} Nothing is left to do.{again}"
     costs = "".join(f", {numbers.amount(cost)} {currency}" for currency, cost in plan.costs.items())
     work = f"{numbers.things(plan.calls, 'call')}, {numbers.things(plan.tokens, 'token')}{costs}"
-    return f"{told} Left: {work}, about {numbers.duration(plan.time_s)}, bound by {plan.binding}."
+    notes = "".join(f" {numbers.one_line(note)}." for note in plan.notes)
+    return f"{told} Left: {work}, {_time(plan)}, bound by {plan.binding}.{notes}"
+
+
+def _time(plan: Plan) -> str:
+    if plan.time_range_s is None:
+        return f"about {numbers.duration(plan.time_s)}"
+    shortest, longest = map(numbers.duration, plan.time_range_s)
+    if shortest == longest:  # a rate decides, whatever a call takes
+        return f"about {shortest}"
+    return f"{shortest} to {longest}"
 
 
 _LINES: tuple[tuple[str, Callable[[ModelPlan], str]], ...] = (

@@ -6,6 +6,7 @@ from msgspec import Struct
 
 from qfbatch.accounting import Activity, Outcome, Superseded
 from qfbatch.figures import Figures, Summary
+from qfbatch.scores import Scores
 
 
 class Coverage(Struct, frozen=True):
@@ -34,6 +35,7 @@ class Section(Struct, frozen=True):
         activity: the run's sessions; None where they are not known.
         superseded: answers set aside when the input changed; None without any.
         outcome: plan against actual; None where no plan was kept.
+        scores: what the job's scorers make of the answers; None where it has none.
     """
 
     name: str
@@ -44,6 +46,7 @@ class Section(Struct, frozen=True):
     activity: Activity | None = None
     superseded: Superseded | None = None
     outcome: Outcome | None = None
+    scores: Scores | None = None
 
     def models(self) -> tuple[Figures, ...]:
         """Figures by model in the job's order; a model without a row yet has zeros."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from qfbatch.progress.facts import duration, money, rate, remaining
-from qfbatch.render.numbers import share
+from qfbatch.progress.facts import duration, rate, remaining
+from qfbatch.render.numbers import amount, cells, share
 from qfbatch.status import RunState, RunStatus
 from qfbatch.tally import Standing, total
 
@@ -64,6 +64,8 @@ def _last_session(status: RunStatus) -> str:
         told = f"last session {session.started_at} to {session.ended_at}, exit code {session.exit_code}"
         told += f": {session.note.splitlines()[0].rstrip('.')}" if session.note else ""
     step = _NEXT_STEP.get(status.state)
+    if status.state is RunState.COMPLETE and status.failed:
+        step = "`qfbatch report` tells what failed, `qfbatch run --retry-failed` asks it again"
     return f"{told}; {step}" if step else told
 
 
@@ -85,8 +87,10 @@ def _money(status: RunStatus, whole: Standing) -> str:
         parts.append(f"{whole.discarded_tokens:,} tokens paid and dropped")
     expected = {} if status.outlook is None else status.outlook.cost
     for currency, spent in whole.spent.items():
-        text = f"cost {money(spent)} {currency}".rstrip()
-        parts.append(f"{text} of about {money(expected[currency])}" if currency in expected else text)
+        text = f"cost {amount(spent)} {currency}".rstrip()
+        if dropped := whole.discarded_cost.get(currency):
+            text += f" ({amount(dropped)} of it for dropped answers)"
+        parts.append(f"{text} of about {amount(expected[currency])}" if currency in expected else text)
     return ", ".join(parts)
 
 
@@ -98,15 +102,14 @@ def _table(status: RunStatus) -> list[str]:
             f"{model.failed:,}",
             f"{model.left:,}",
             f"{model.total_tokens:,}",
-            ", ".join(f"{money(amount)} {currency}".rstrip() for currency, amount in model.spent.items())
-            or "-",
+            ", ".join(f"{amount(cost)} {currency}".rstrip() for currency, cost in model.cost.items()) or "-",
         )
         for name, model in status.models.items()
     ]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(_HEADERS))]
+    widths = [max(cells(row[column]) for row in rows) for column in range(len(_HEADERS))]
     return [
         "  ".join(
-            text.ljust(width) if column == 0 else text.rjust(width)
+            text + " " * (width - cells(text)) if column == 0 else text.rjust(width)
             for column, (text, width) in enumerate(zip(row, widths, strict=True))
         ).rstrip()
         for row in rows

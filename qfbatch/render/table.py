@@ -23,7 +23,7 @@ _SLIMMEST = 2  # cells a column keeps: what the widest character takes
 
 def render(sections: Sequence[Section], *, width: int = 80, color: bool = False) -> str:
     """The report of these runs, in the order given; as `render_chapters`."""
-    return render_chapters([chapter(section) for section in sections], width=width, color=color)
+    return render_chapters([chapter(section, brief=True) for section in sections], width=width, color=color)
 
 
 def render_chapters(chapters: Sequence[Chapter], *, width: int = 80, color: bool = False) -> str:
@@ -66,6 +66,8 @@ def _print_chapter(console: Console, shown: Chapter) -> None:
             if left_out:
                 told = f"(no room for {', '.join(left_out)})"
                 console.print(Text(told, style="dim", overflow="fold"))
+        if block.note:
+            console.print(Text(block.note, style="dim", overflow="fold"))
     console.print()
 
 

@@ -19,6 +19,8 @@ import msgspec
 
 from qfbatch.errors import UsageError
 
+MAX_TOKENS = 96  # of an answer, where a request has no limit of its own
+SLOTS = 16  # answers at once
 _START_TIMEOUT_S = 120.0
 _END_TIMEOUT_S = 15.0
 _TAIL_BYTES = 2000

@@ -24,6 +24,7 @@ import msgspec
 import xllamacpp
 
 from qfbatch.errors import UsageError
+from qfbatch.server.embedded import MAX_TOKENS, SLOTS
 from qfbatch.server.engine import Call, Finish, Message, Piece, Refusal
 
 TEMPERATURE = 0.2  # where none is asked for: a model this small loses the thread at the customary 0.8
@@ -49,8 +50,8 @@ class LlamaSettings:
 
     model: Path
     endpoint: str
-    max_tokens: int = 96
-    slots: int = 16
+    max_tokens: int = MAX_TOKENS
+    slots: int = SLOTS
     context: int = 1024
     waiting: int = 1024
     threads: int | None = None

@@ -19,7 +19,7 @@ from urllib.parse import quote, urlsplit
 from qfbatch._version import __version__
 from qfbatch.records import Action, ErrorKind, Failure
 from qfbatch.transport.environment import authorities
-from qfbatch.transport.http1 import LATE, Http1Connection
+from qfbatch.transport.http1 import LATE, UNANSWERED, Http1Connection
 from qfbatch.transport.reaching import addresses_of, reach
 from qfbatch.transport.seam import (
     CANNOT_BE_BUILT,
@@ -29,6 +29,7 @@ from qfbatch.transport.seam import (
     HttpCall,
     TransportError,
 )
+from qfbatch.transport.trust import Trust
 
 IDLE_S = 60.0  # a connection unused for longer is not trusted: what stands between may have forgotten it
 # Servers built on cpp-httplib, llama.cpp's among them, close a connection right after a stream although they
@@ -99,7 +100,7 @@ class DirectTransport:
         self._heads: dict[str, _Head] = {}
         self._idle: dict[Origin, list[Http1Connection]] = {}
         self._connections: set[Http1Connection] = set()
-        self._leaving: set[Origin] = set()  # whose services were seen to close connections after streams
+        self._trust = Trust()
         self._lost = asyncio.Event()
         self._closed = False
 
@@ -140,15 +141,23 @@ class DirectTransport:
 
     def give_back(self, origin: Origin, connection: Http1Connection, *, doubtful: bool) -> None:
         """A call is over; for `DirectExchange`. A doubtful connection must first stay open for a moment."""
-        if not connection.reusable or self._closed or (doubtful and origin in self._leaving):
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        if not connection.reusable or self._closed or not self._trust.keeps(origin, now, doubtful=doubtful):
             connection.abort()
             return
-        loop = asyncio.get_running_loop()
-        connection.release(loop.time())
+        connection.release(now)
         if doubtful:
             loop.call_later(SETTLE_S, self._settled, origin, connection)
         else:
             self._settled(origin, connection)
+
+    def reused(self, origin: Origin, failure: Failure | None) -> None:
+        """A connection was used again, and answered or failed; for `DirectExchange`."""
+        if failure is None:
+            self._trust.answered(origin)
+        elif failure is UNANSWERED:
+            self._trust.lost(origin, asyncio.get_running_loop().time())
 
     def _settled(self, origin: Origin, connection: Http1Connection) -> None:
         """The connection is still open some time after its call: the next one may have it."""
@@ -156,7 +165,7 @@ class DirectTransport:
             self._idle.setdefault(origin, []).append(connection)
             return
         if connection.lost:
-            self._leaving.add(origin)
+            self._trust.left(origin)
         connection.abort()
 
     async def _connect(self, origin: Origin, timeout_s: float) -> Http1Connection:
@@ -231,11 +240,16 @@ class DirectExchange:
         connection.send(
             self._request, timeout_s=left_s, stream=self._stream, max_body_bytes=self._owner.max_body_bytes
         )
+        reused = connection.idle_since > 0.0
         try:
             await connection.answered()
-        except BaseException:
+        except BaseException as error:
             connection.abort()
+            if reused and isinstance(error, TransportError):
+                self._owner.reused(self._origin, error.failure)
             raise
+        if reused:
+            self._owner.reused(self._origin, None)
         self.status = connection.status
         return self
 

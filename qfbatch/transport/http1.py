@@ -22,7 +22,7 @@ MAX_HEAD_BYTES = 256 * 1024
 BUFFERED_BYTES = 256 * 1024  # of a stream; the connection stops reading until its pieces are taken
 
 LATE = Failure(ErrorKind.TIMEOUT, Action.RETRY, "the answer did not arrive in time")
-_UNANSWERED = Failure(ErrorKind.CONNECTION, Action.RETRY, "the connection was closed before any answer")
+UNANSWERED = Failure(ErrorKind.CONNECTION, Action.RETRY, "the connection was closed before any answer")
 _BROKEN = Failure(ErrorKind.CONNECTION, Action.RETRY, "the connection broke before the answer was complete")
 _NOT_HTTP = bad_answer("the answer is not HTTP")
 _UNPACKABLE = bad_answer("the answer's body is packed in a way that cannot be unpacked")
@@ -234,7 +234,7 @@ class Http1Connection(asyncio.Protocol):
             if exc is None and self._until_close and self._failure is None:
                 self.on_message_complete()
             else:
-                self._fail(_BROKEN if self._headed else _UNANSWERED)
+                self._fail(_BROKEN if self._headed else UNANSWERED)
         self._on_lost(self)
 
     # What the parser tells

@@ -88,6 +88,52 @@ def test_plan_in_words(desk: Desk) -> None:
     assert "### Budget" in desk.type("plan", "job.yaml", "--format", "markdown").out
 
 
+def test_a_first_plan_says_that_it_guesses(desk: Desk) -> None:
+    """Before an answer is seen the time is a range and the way to better figures is named; then a figure."""
+    desk.rows(200)
+    desk.job()
+    text = " ".join(desk.type("plan", "job.yaml").out.split())
+    assert "6.500 s to 1 min 44 s, bound by the run's concurrency (16). No answer has been seen: " in text
+    assert "`qfbatch run job.yaml --limit 20` buys better ones" in text
+    assert plan(desk)["time_range_s"] == [6.5, 104.0]
+    assert desk.type("run", "job.yaml", "--limit", "20").code == 0
+    assert "No answer has been seen" not in desk.type("plan", "job.yaml").out
+    assert (plan(desk)["time_range_s"], plan(desk)["notes"]) == (None, [])
+
+
+def test_plan_for_the_embedded_server(desk: Desk) -> None:
+    """Where the embedded model answers, the plan assumes its server's cap and the pace of a small machine."""
+    desk.rows(160)
+    desk.job(service={"base_url": "local", "auth": "none"})
+    found = plan(desk)
+    (model,) = found["models"]
+    assert [model["completion_tokens"], model["completion_basis"]] == [
+        160 * 96,
+        "at most: the local server ends an answer after 96 tokens",
+    ]
+    # 10 rounds of 16 calls, which share 200, 100 and 50 tokens a second.
+    assert [*found["time_range_s"], found["time_s"]] == pytest.approx([76.8, 307.2, 153.6])
+    desk.job(service={"base_url": "local", "auth": "none", "api": "openai"}, parameters={"max_tokens": 8})
+    assert plan(desk)["models"][0]["completion_tokens"] == 160 * 8
+
+
+def test_a_budget_counts_money_of_its_own_currency(desk: Desk) -> None:
+    """What was paid in another currency is not added to the budget, and plan and run say how much that is."""
+    desk.rows(["a b c d"] * 4)
+    models = [{"name": "m", "endpoint": desk.server.endpoint("echo"), "price": PRICE}]
+    desk.job(models=models)
+    assert desk.type("run", "job.yaml", "--limit", "1").code == 0
+    models[0]["price"] = {"prompt_per_1k": 500, "completion_per_1k": 500, "currency": "USD"}
+    desk.job(models=models, budget={"max_cost": 13})
+    assert desk.type("run", "job.yaml", "--limit", "2").code == 0
+    (budget,) = plan(desk)["budget"]
+    assert [budget["spent"], budget["expected"]] == [4.0, pytest.approx(8.0)]
+    said = "budget.max_cost is in the prices' currency: 8.0000 CNY spent before are not counted in it"
+    assert plan(desk)["notes"] == [said]
+    done = desk.type("run", "job.yaml")
+    assert (0, True) == (done.code, said in done.err)
+
+
 def test_plan_of_a_part(desk: Desk) -> None:
     """`--limit` and `--retry-failed` plan what a run with them would ask."""
     desk.rows(["a", "{{fault: 336003}}", "c", "d"])

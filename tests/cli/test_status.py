@@ -16,6 +16,7 @@ import pytest
 from cli.desk import Desk
 from qfbatch.checkpoint.layout import RunLayout
 from qfbatch.checkpoint.results import scan_results
+from qfbatch.cli import status as status_command
 
 
 def status(desk: Desk, target: str = "job.yaml") -> dict[str, Any]:
@@ -136,7 +137,7 @@ def test_how_a_run_ended(
     assert (6 if state == "complete" else 0) == seen["failed"]
 
 
-def test_watching_ends_with_the_run(desk: Desk) -> None:
+def test_watching_ends_with_the_run(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     """A line a look while the run goes on, then the whole status; as JSON an object a line."""
     desk.rows(400)
     desk.job(endpoint="echo,delay=0.2", limits={"concurrency": 1})
@@ -154,8 +155,55 @@ def test_watching_ends_with_the_run(desk: Desk) -> None:
     assert watching.returncode == 0
     assert "desk: interrupted, " in rest
     assert "the same `qfbatch run` resumes it" in rest
+    monkeypatch.setattr(status_command, "PATIENCE_S", 0.0)
     again = desk.type("status", "job.yaml", "--watch", "--format", "json")
     assert ["interrupted"] == [json.loads(line)["state"] for line in again.out.splitlines()]
+
+
+def test_a_watch_waits_for_a_run_that_is_just_starting(desk: Desk) -> None:
+    """A watch begun before the run says that it waits, then watches; a complete run ends it at once."""
+    desk.rows(40)
+    desk.job(endpoint="echo,delay=0.1", limits={"concurrency": 1})
+    with subprocess.Popen(
+        desk.command("status", "job.yaml", "--watch", "0.5"),
+        cwd=desk.path,
+        env=desk.environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as watching:
+        assert watching.stdout is not None
+        assert watching.stderr is not None
+        assert "has not been run yet" in (told := watching.stderr.readline())
+        assert "; waiting " in told
+        with running(desk) as process:
+            first = watching.stdout.readline()
+            assert process.wait() == 0
+        rest = watching.stdout.read()
+    assert first.startswith(("desk: starting, ", "desk: running, "))
+    assert (0, True) == (watching.returncode, "desk: complete, 40 of 40 rows" in rest)
+    again = desk.type("status", "job.yaml", "--watch")
+    assert (0, "") == (again.code, again.err)
+
+
+def test_a_complete_run_with_failures_names_the_next_step(desk: Desk) -> None:
+    """Its status, and its plan, say how the failed rows are asked again."""
+    desk.rows(["fine", "{{fault: 336003}} broken"])
+    desk.job()
+    assert desk.type("run", "job.yaml").code == 1
+    assert "`qfbatch run --retry-failed` asks it again" in desk.type("status", "job.yaml").out
+    assert "1 row failed; --retry-failed asks" in " ".join(desk.type("plan", "job.yaml").out.split())
+
+
+def test_chinese_names_line_up(desk: Desk) -> None:
+    """Wide names take two places a character, so that the columns behind them stand below their heads."""
+    desk.rows(2)
+    models = [{"name": name, "endpoint": desk.server.endpoint("echo")} for name in ("中文模型", "plain")]
+    desk.job(models=models)
+    assert desk.type("run", "job.yaml").code == 0
+    head, chinese, plain = desk.type("status", "job.yaml").out.splitlines()[4:7]
+    assert head.startswith("model     done ")
+    assert (chinese.index("2"), plain.index("2")) == (len("中文模型") + 5, len("中文模型") + 9)
 
 
 def test_mistakes(desk: Desk) -> None:

@@ -102,7 +102,7 @@ def test_a_dash_is_stdout() -> None:
         ({"${HOME}": "x"}, {"prompt": "${HOME}"}),
     ],
 )
-@pytest.mark.parametrize("kind", ["jsonl", "jsonl.gz", "jsonl.zst", "parquet"])
+@pytest.mark.parametrize("kind", ["ndjson", "jsonl.gz", "jsonl.zst", "parquet"])
 def test_columns_of_the_data_fill_in_the_input(
     tmp_path: Path, row: dict[str, Any], expected: dict[str, Any], kind: str
 ) -> None:
@@ -112,7 +112,7 @@ def test_columns_of_the_data_fill_in_the_input(
     if kind == "parquet":
         pq.write_table(pa.Table.from_pylist([row, row]), data)
     else:
-        packed = {"jsonl": line, "jsonl.gz": gzip.compress(line), "jsonl.zst": zstandard.compress(line)}
+        packed = {"ndjson": line, "jsonl.gz": gzip.compress(line), "jsonl.zst": zstandard.compress(line)}
         data.write_bytes(packed[kind])
     output = tmp_path / "job.yaml"
     result = _run("init", data, "--output", output)
@@ -126,7 +126,8 @@ def test_columns_of_the_data_fill_in_the_input(
     ("name", "content", "message"),
     [
         ("none.jsonl", None, "cannot be read: No such file or directory"),
-        ("a.csv", b"a,b", "this kind of file is not known"),
+        ("a.csv", b"a,b", "this kind of file is not supported"),
+        ("a.csv", b"a,b", ".write_ndjson('"),
         ("a.jsonl", b"\n\n", "has no rows"),
         ("a.jsonl", b"{broken", "is not valid JSON"),
         ("a.jsonl", b"[1]", "must be a JSON object"),

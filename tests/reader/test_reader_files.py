@@ -14,6 +14,10 @@ from qfbatch.storage.access import StorageAccess
 from .inputs import ROWS, settings, write
 
 SUPPORTED = ".jsonl, .jsonl.gz, .jsonl.zst, .parquet, .ndjson, .ndjson.gz, .ndjson.zst"
+CONVERT = (
+    "To convert it: python -c \"import polars; polars.read_csv('data/sub/e.csv', separator=',', "
+    "infer_schema=False).write_ndjson('data/sub/e.jsonl')\""
+)
 
 
 @pytest.fixture
@@ -69,8 +73,14 @@ def test_paths_folders_and_patterns(tree: Path, paths: list[str], names: list[st
                 "`**` stands for any number of folders."
             ),
         ),
-        ("data/sub/e.csv", f"data/sub/e.csv: this kind of file is not supported\nSupported are {SUPPORTED}."),
-        ("data/sub/*.*", f"data/sub/e.csv: this kind of file is not supported\nSupported are {SUPPORTED}."),
+        (
+            "data/sub/e.csv",
+            f"data/sub/e.csv: this kind of file is not supported\nSupported are {SUPPORTED}. {CONVERT}",
+        ),
+        (
+            "data/sub/*.*",
+            f"data/sub/e.csv: this kind of file is not supported\nSupported are {SUPPORTED}. {CONVERT}",
+        ),
         ("empty", f"empty: the folder holds no supported file\nSupported are {SUPPORTED}."),
         ("gone.jsonl", "gone.jsonl: cannot be read: No such file or directory"),
         ("pipe.jsonl", "pipe.jsonl: is not a regular file; it has to be read more than once"),

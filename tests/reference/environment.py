@@ -54,7 +54,7 @@ GROUPS: dict[str, dict[str, str]] = {
         "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE": "the token to ask it with",
     },
     "Ray": {
-        "RAY_USAGE_STATS_ENABLED": "set by qfbatch to `0` where it starts Ray: nothing is reported to anybody",
+        "RAY_USAGE_STATS_ENABLED": "set to `0` where qfbatch starts Ray: nothing is reported to anybody",
     },
     "OpenTelemetry": {
         "OTEL_EXPORTER_OTLP_ENDPOINT": "where spans and metrics go; any of the first five turns `--otel` on",

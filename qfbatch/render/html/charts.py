@@ -10,8 +10,10 @@ from collections.abc import Callable, Iterator, Sequence
 
 from qfbatch.accounting import Deviation
 from qfbatch.figures import Cost, Figures, Spread, TimeCost
+from qfbatch.job.settings import BUILT_IN_SCORERS
 from qfbatch.render import numbers
 from qfbatch.render.html.bars import Bar, Chart, Piece, bar_chart
+from qfbatch.render.html.scores import score_chart
 from qfbatch.render.html.spreads import Panel, spread_chart
 from qfbatch.render.html.timelines import throughput_chart, waits_chart
 from qfbatch.render.lines import currencies_of, failure_name
@@ -30,6 +32,7 @@ def charts(section: Section) -> list[Chart]:
         *_costs(section),
         _plan(section),
         *_groups(section),
+        *_scores(section),
         _failures(section),
         _safety(section),
     ]
@@ -63,6 +66,18 @@ def _spreads(section: Section) -> Iterator[Chart | None]:
             if model in by_model and (found := spread(figures))
         ]
         yield spread_chart(key, title, panels)
+
+
+def _scores(section: Section) -> Iterator[Chart | None]:
+    colours = {coverage.model: colour_of(section, coverage.model) for coverage in section.coverage}
+    scores = section.scores
+    if scores is None:
+        return
+    for note in scores.scorers:
+        found = {score.model: score for score in scores.models if score.scorer == note.name}
+        ordered = [found[model] for model in colours if model in found]
+        within = note.proportion or note.scorer in BUILT_IN_SCORERS
+        yield score_chart(note.name, ordered, colours, unit=within)
 
 
 def _latency(figures: Figures) -> Spread | None:
