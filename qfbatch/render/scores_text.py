@@ -14,7 +14,7 @@ CONFIDENCE_TEXT = f"{CONFIDENCE:.0%} interval".replace("%", " %")
 
 
 def score_rows(section: Section) -> list[tuple[str, ...]]:
-    """Scorer, model, mean, interval, rows scored, rows not scored; models in the job's order."""
+    """Scorer, model, mean, interval, rows scored of all, why not all; models in the job's order."""
     scores = section.scores
     found = [] if scores is None else _ordered(section, scores.models)
     return [(numbers.one_line(one.scorer), numbers.one_line(one.model), *_cells(one)) for one in found]
@@ -107,6 +107,11 @@ def interval(value: Interval | None, *, signed: bool = False) -> str:
     return f"{number(value.low, signed=signed)} to {number(value.high, signed=signed)}"
 
 
+def scored(score: Score) -> str:
+    """How many rows have a score: `59 of 60`."""
+    return f"{numbers.count(score.scored)} of {numbers.count(score.rows)}"
+
+
 def not_scored(score: Score) -> str:
     """How many rows have no score, and why: `7: 5 failed, 2 left out`."""
     reasons = (("failed", score.failed), ("left out", score.left_out), ("scorer failed", score.errors))
@@ -115,7 +120,7 @@ def not_scored(score: Score) -> str:
 
 
 def _cells(score: Score) -> tuple[str, ...]:
-    return number(score.mean), interval(score.interval), numbers.count(score.scored), not_scored(score)
+    return number(score.mean), interval(score.interval), scored(score), not_scored(score)
 
 
 def _names(sections: Sequence[Section]) -> list[str]:

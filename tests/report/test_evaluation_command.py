@@ -86,7 +86,7 @@ def test_every_format_has_them(folder: Path) -> None:
         "Model against",
     ):
         assert text in table
-    assert "| exact\\_match | yi-34b | 0.571 | 0.250 to 0.842 | 7 | 1 failed |" in (
+    assert "| exact\\_match | yi-34b | 0.571 | 0.250 to 0.842 | 7 of 8 | 1 failed |" in (
         typed("report", "job.yaml", "--format", "markdown").stdout
     )
     by_topic = csv.DictReader(

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from qfbatch.render import numbers
 from qfbatch.render.html.bars import ROW, Chart
 from qfbatch.render.html.drawing import Spec
-from qfbatch.render.scores_text import CONFIDENCE_TEXT, interval, not_scored, number
+from qfbatch.render.scores_text import CONFIDENCE_TEXT, interval, not_scored, number, scored
 from qfbatch.scores import Score
 
 _UNIT = (0.0, 1.0)
@@ -42,7 +42,7 @@ def score_chart(
                 numbers.one_line(score.model),
                 number(score.mean),
                 interval(score.interval),
-                numbers.count(score.scored),
+                scored(score),
                 not_scored(score),
             )
             for score in shown
