@@ -1,0 +1,107 @@
+"""Prints what a run of many nodes and rows costs limiter, log and driver: `python -m cluster.scale`.
+
+The limiter is the real one over simulated time, its processor time measured. The log is the real one over a
+store in memory, a sample of its shards, multiplied. Prices are those of S3 standard in us-east-1.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import sys
+import time
+
+from storage.memory import MemoryStore
+
+from qfbatch.checkpoint.commitlog import Done, Part, ShardLog
+from qfbatch.checkpoint.logbook import Logbook, log_name
+from qfbatch.checkpoint.parts import PartSummary
+from qfbatch.limits.quota import Quota
+from qfbatch.limits.shares import LEASE_S, SharedQuota, Usage
+
+USD_A_PUT = 0.005 / 1000
+USD_A_GET = 0.0004 / 1000
+PUT_S, LIST_S, GET_S = 0.03, 0.1, 0.02  # a round trip to a store in the same region
+READERS = 16
+SHARD_ROWS = 1000
+WRITES_A_SHARD = 5  # claim, part, its entry, the file in results/, done
+SAMPLE = 5_000
+
+
+def limiter(nodes: int, qps: float, seconds: float) -> tuple[float, float, float]:
+    """Share of the limit that is on lease after the start, messages and processor seconds a second."""
+    quota = Quota(concurrency=nodes * 16, qps=qps, adaptive=False)
+    shared, rng = SharedQuota(0.0), random.Random(1)
+    due = [(rng.random() * LEASE_S / 2, f"n{number}") for number in range(nodes)]
+    rates: dict[str, float] = {}
+    until: dict[str, float] = {}
+    on_lease, cpu, messages = [], 0.0, 0
+    now = 0.0
+    while now < seconds:
+        due.sort()
+        now, name = due.pop(0)
+        calls = round(rates.get(name, 0.0) * shared.again_s)
+        usage = Usage(calls=calls, tokens=calls * 500, in_flight=4, peak=16, waiting=True)
+        began = time.process_time()
+        lease = shared.exchange(name, {"run": (quota, usage)}, now, uniform=0.5)["run"]
+        cpu += time.process_time() - began
+        messages += 1
+        rates[name] = lease.rates.get("qps", 0.0)
+        until[name] = now + LEASE_S
+        if now > seconds / 2 and messages % 50 == 0:
+            on_lease.append(sum(rate for other, rate in rates.items() if until[other] > now))
+        due.append((now + shared.again_s, name))
+    return sum(on_lease) / len(on_lease) / (qps * 0.98), messages / seconds, cpu / seconds
+
+
+def log(rows: int) -> list[tuple[str, str]]:
+    """What the log of so many rows comes to."""
+    shards = rows // SHARD_ROWS
+    store = MemoryStore()
+    book = Logbook(store, "run")
+    sample = min(SAMPLE, shards)
+    for shard in range(sample):
+        name = log_name("m", shard)
+        found = book.claim(name, book.read_on(name, ShardLog()), "w")
+        found = book.append(name, found, Part("w", f"parts/{name}/000001-0001.parquet", SHARD_ROWS))
+        book.append(name, found, Done("w", PartSummary(SHARD_ROWS, SHARD_ROWS)))
+    book.write_index()
+    index = len(store.get("log-index.json") or b"") / sample * shards
+    began = time.process_time()
+    Logbook(store, "run").read()
+    cpu_s = (time.process_time() - began) / sample * shards
+    puts = shards * WRITES_A_SHARD
+    pages = shards * 3 / 1000
+    return [
+        ("shards of 1,000 rows", f"{shards:,}"),
+        ("PUTs", f"{puts:,} ({puts * USD_A_PUT:,.2f} USD)"),
+        ("PUTs a second at 10,000 rows a second", f"{10_000 / SHARD_ROWS * WRITES_A_SHARD:,.0f}"),
+        ("entries to list at a start", f"{shards * 3:,} in {pages:,.0f} pages ({pages * LIST_S:,.0f} s)"),
+        ("index to read at a start", f"{index / 1e6:,.0f} MB"),
+        ("processor time to read list and index", f"{cpu_s:,.1f} s"),
+        (
+            "without the index: entries read one by one",
+            f"{shards * 3 * GET_S / READERS:,.0f} s ({shards * 3 * USD_A_GET:,.2f} USD)",
+        ),
+    ]
+
+
+def main() -> None:
+    """Print all figures."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rows", type=int, default=100_000_000)
+    options = parser.parse_args()
+    for nodes in (3, 30, 100, 300, 1000):
+        for qps in (200.0, 10_000.0):
+            used, messages, cpu = limiter(nodes, qps, 4.0)
+            sys.stdout.write(
+                f"limiter: {nodes:5,} nodes, {qps:6,.0f}/s: {used:6.1%} on lease, "
+                f"{messages:6,.0f} messages/s, {cpu:6.1%} of a core\n"
+            )
+            sys.stdout.flush()
+    for what, figure in log(options.rows):
+        sys.stdout.write(f"log: {what}: {figure}\n")
+
+
+if __name__ == "__main__":
+    main()
