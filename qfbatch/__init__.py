@@ -28,9 +28,10 @@ if TYPE_CHECKING:
         ServiceRefused,
         UsageError,
     )
+    from qfbatch.flow.session import RunResult
     from qfbatch.interface import load_job, open_results, plan, run, run_async
     from qfbatch.job.settings import Job, ModelSettings
-    from qfbatch.plans import ModelPlan, Plan
+    from qfbatch.planning.plans import ModelPlan, Plan
     from qfbatch.pricing import Price
     from qfbatch.progress.events import (
         AttemptFailed,
@@ -44,7 +45,6 @@ if TYPE_CHECKING:
         Throttled,
     )
     from qfbatch.records import Record, Status
-    from qfbatch.session import RunResult
 
 _HOMES = {
     "qfbatch.errors": (
@@ -59,7 +59,7 @@ _HOMES = {
     ),
     "qfbatch.interface": ("load_job", "open_results", "plan", "run", "run_async"),
     "qfbatch.job.settings": ("Job", "ModelSettings"),
-    "qfbatch.plans": ("ModelPlan", "Plan"),
+    "qfbatch.planning.plans": ("ModelPlan", "Plan"),
     "qfbatch.pricing": ("Price",),
     "qfbatch.progress.events": (
         "AttemptFailed",
@@ -73,7 +73,7 @@ _HOMES = {
         "Throttled",
     ),
     "qfbatch.records": ("Record", "Status"),
-    "qfbatch.session": ("RunResult",),
+    "qfbatch.flow.session": ("RunResult",),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 

@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 
 from msgspec import Struct
 
-from qfbatch.connecting import Connection, connections
 from qfbatch.credentials import unspoken
+from qfbatch.flow.connecting import Connection, connections
 from qfbatch.job.settings import EndpointSettings, Job, ModelSettings, ServiceSettings
 from qfbatch.prompts import prompter
 from qfbatch.reader.rows import row_parameters

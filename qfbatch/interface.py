@@ -18,20 +18,21 @@ from typing import Any, TypeAlias
 
 import polars as pl
 
-from qfbatch import planning, runner
 from qfbatch.checkpoint.manifest import read_manifest
 from qfbatch.checkpoint.place import run_place
 from qfbatch.checkpoint.results import scan_results
 from qfbatch.errors import UsageError
+from qfbatch.flow import runner
+from qfbatch.flow.session import RunOptions, RunResult
+from qfbatch.flow.signals import press_on_signals
+from qfbatch.flow.stopping import StopButton
 from qfbatch.job import load
 from qfbatch.job.environment import environment
 from qfbatch.job.settings import Job, ModelSettings
-from qfbatch.plans import Plan
+from qfbatch.planning import planner as planning
+from qfbatch.planning.plans import Plan
 from qfbatch.pricing import Price
 from qfbatch.progress.events import Event, Observer
-from qfbatch.session import RunOptions, RunResult
-from qfbatch.signals import press_on_signals
-from qfbatch.stopping import StopButton
 from qfbatch.storage.access import StorageAccess
 from qfbatch.storage.address import parse_path
 

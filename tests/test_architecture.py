@@ -27,38 +27,25 @@ FLOORS: dict[int, tuple[str, ...]] = {
     0: ("errors", "records", "_version"),
     # Decisions: given values in, values out; no file, no socket, no clock of their own.
     1: (
-        "accounting",
         "allowances",
         "breaker",
         "budget",
-        "compared",
-        "comparison",
-        "distributions",
-        "figures",
         "fingerprint",
-        "gates",
-        "forecast",  # time under limits, over a clock of its own
-        "intervals",
         "job.settings",  # the frozen job is a value that decisions read; how it is loaded is an edge
         "limits",
         "outlook",
-        "plans",
+        "planning",
         "pricing",
         "prompts",
+        "reporting",
         "retry",
-        "sampled",
-        "sampling",
         "schema",
-        "scorers",
-        "scores",
         "scoring",
         "service",
         "shards",
         "similarity",
         "storage.access",
         "storage.address",
-        "summary",
-        "superseded",
         "tally",
         "template",
         "tokens",
@@ -68,7 +55,7 @@ FLOORS: dict[int, tuple[str, ...]] = {
         "checkpoint",
         "credentials",
         "job",
-        "own_scorers",
+        "scoring.own_scorers",
         "progress",
         "reader",
         "render",
@@ -77,34 +64,17 @@ FLOORS: dict[int, tuple[str, ...]] = {
     ),
     # Flow: what happens when.
     3: (
-        "admission",
         "checking",
+        "flow",
         "cluster",
-        "connecting",
-        "crew",
-        "evaluation",
-        "eventloop",
-        "expecting",
-        "feed",
-        "loading",
-        "planning",
-        "recording",
-        "rehoming",
+        "scoring.evaluation",
+        "planning.expecting",
+        "planning.planner",
         "render.status_text",  # shows a status, likewise
-        "reporting",
+        "reporting.report",
         "render.plan_text",  # shows a plan, which is a value of this floor
-        "resuming",
-        "rotation",
-        "routing",
-        "runner",
         "server",
-        "session",
-        "signals",
         "status",
-        "stopping",
-        "surveying",
-        "watching",
-        "worker",
     ),
     # Front: what is called from outside.
     4: ("", "__main__", "cli", "interface"),
@@ -118,16 +88,16 @@ THIRD_PARTY: dict[str, tuple[str, ...]] = {
     "polars": (
         "checkpoint.results",  # opens a run's parts and journals as one lazy frame
         "cli.export",  # streams that frame into a file
-        "comparison",  # joins two frames
-        "distributions",
+        "reporting.comparison",  # joins two frames
+        "reporting.distributions",
         "interface",  # hands that frame to Python
-        "planning",  # what the rows already answered tell of the others
-        "rehoming",  # a run's answers, looked up by what was asked
-        "reporting",  # hands that frame to what works it out
-        "sampling",
-        "scoring",
-        "summary",
-        "superseded",  # what is there and not here
+        "planning.planner",  # what the rows already answered tell of the others
+        "flow.rehoming",  # a run's answers, looked up by what was asked
+        "reporting.report",  # hands that frame to what works it out
+        "reporting.sampling",
+        "scoring.scored",
+        "reporting.summary",
+        "reporting.superseded",  # what is there and not here
     ),
     "pyarrow": (
         "checkpoint.answers",  # what reading a shard gives
@@ -139,8 +109,8 @@ THIRD_PARTY: dict[str, tuple[str, ...]] = {
         "reader.arrow_values",
         "reader.duplicates",  # ids held in bounded memory
         "reader.parquet",
-        "resuming",  # hands them on
-        "rehoming",  # moves rows from old parts into new ones
+        "flow.resuming",  # hands them on
+        "flow.rehoming",  # moves rows from old parts into new ones
         "schema",
     ),
     "pydantic": ("job.document", "job.load", "job.messages", "job.scorer_section", "job.strict"),
@@ -155,7 +125,7 @@ THIRD_PARTY: dict[str, tuple[str, ...]] = {
     "tenacity": ("retry",),
     "tqdm": ("progress.bar", "progress.survey"),
     "uvicorn": ("server.connection", "server.runtime"),
-    "uvloop": ("eventloop",),
+    "uvloop": ("flow.eventloop",),
     "xllamacpp": ("server.llama",),
     "yaml": ("job.starter", "job.yaml_lines"),
     "zstandard": ("cli.init", "reader.bytestream"),
@@ -190,8 +160,8 @@ LAZY_IMPORTERS = {
     "qfbatch.cli.serve": "extras",
     "qfbatch.cli.watchers": "extras",
     "qfbatch.storage.opening": "extra",
-    "qfbatch.own_scorers": "a job's own functions, where it names some",
-    "qfbatch.scorers": "extras",
+    "qfbatch.scoring.own_scorers": "a job's own functions, where it names some",
+    "qfbatch.scoring.scorers": "extras",
     "qfbatch.service.installed": "a package's dialect is loaded only when a job names it",
 }
 

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from qfbatch.eventloop import new_event_loop
+from qfbatch.flow.eventloop import new_event_loop
 from qfbatch.records import Action, ErrorKind, Failure
 from qfbatch.transport import HttpCall, TransportError, open_transport
 from qfbatch.transport.direct import SETTLE_S, DirectTransport

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from qfbatch.eventloop import new_event_loop
+from qfbatch.flow.eventloop import new_event_loop
 from qfbatch.transport.reaching import Address, addresses_of, by_turns, reach
 
 V4, V6 = socket.AF_INET, socket.AF_INET6

@@ -8,7 +8,7 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qfbatch.recording import carried_on
+from qfbatch.flow.recording import carried_on
 from qfbatch.records import Dropped, Record, Status
 from qfbatch.tally import Standing, Tally, total
 

@@ -25,7 +25,7 @@ from pyreqwest import exceptions as foreign
 from rich.pretty import pretty_repr
 
 from qfbatch.errors import UsageError
-from qfbatch.eventloop import new_event_loop
+from qfbatch.flow.eventloop import new_event_loop
 from qfbatch.records import Action, ErrorKind, Failure
 from qfbatch.service.qianfan import QianfanV1
 from qfbatch.transport import HttpCall, Transport, TransportError, open_transport

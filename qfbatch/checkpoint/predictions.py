@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from qfbatch.checkpoint.place import RunPlace, read_content, replace_content
-from qfbatch.plans import Prediction
+from qfbatch.planning.plans import Prediction
 
 NAME = "plan.json"
 FORMAT_VERSION = 1

@@ -13,16 +13,16 @@ import msgspec
 from qfbatch.checking import ModelCheck, check_models
 from qfbatch.cli.job_options import job_argument, load
 from qfbatch.cli.output import emit
-from qfbatch.connecting import service_addresses
 from qfbatch.errors import ServiceRefused
-from qfbatch.evaluation import evaluation_of
-from qfbatch.eventloop import new_event_loop
+from qfbatch.flow.connecting import service_addresses
+from qfbatch.flow.eventloop import new_event_loop
+from qfbatch.flow.surveying import survey_input
 from qfbatch.progress.events import Surveyed
 from qfbatch.progress.survey import SurveyProgress
 from qfbatch.records import Action, Completion, ErrorKind, Failure, Survey
 from qfbatch.render import numbers
-from qfbatch.scorers import refuse_missing
-from qfbatch.surveying import survey_input
+from qfbatch.scoring.evaluation import evaluation_of
+from qfbatch.scoring.scorers import refuse_missing
 
 
 @click.command("check")

@@ -14,10 +14,10 @@ from qfbatch.cli.output import emit, wants_color
 from qfbatch.cli.page import Page
 from qfbatch.cli.report import FORMATS
 from qfbatch.cli.target import Run, open_run
-from qfbatch.compared import Comparison, Matching
-from qfbatch.comparison import EXAMPLES, Subject, compare
 from qfbatch.errors import UsageError
 from qfbatch.render import comparison_text
+from qfbatch.reporting.compared import Comparison, Matching
+from qfbatch.reporting.comparison import EXAMPLES, Subject, compare
 
 MOST_EXAMPLES = 1000
 TWO = 2

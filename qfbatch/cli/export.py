@@ -20,9 +20,9 @@ from qfbatch.checkpoint.results import scan_results
 from qfbatch.cli.target import Run, open_run
 from qfbatch.errors import StorageError, UsageError
 from qfbatch.records import Status
-from qfbatch.reporting import json_columns
+from qfbatch.reporting.report import json_columns
 from qfbatch.schema import INPUT_PREFIX
-from qfbatch.scoring import with_scores
+from qfbatch.scoring.scored import with_scores
 
 STDOUT = "-"
 FORMATS = ("jsonl", "csv", "parquet")

@@ -13,10 +13,10 @@ import click
 from qfbatch.checkpoint.files import replace_file, storage_errors
 from qfbatch.checkpoint.results import scan_results
 from qfbatch.cli.target import Run
-from qfbatch.compared import Comparison
 from qfbatch.errors import StorageError, UsageError
 from qfbatch.render.section import Section
-from qfbatch.sampling import sample
+from qfbatch.reporting.compared import Comparison
+from qfbatch.reporting.sampling import sample
 
 _SIGNATURE_WITHIN = 400  # bytes from a page's beginning
 

@@ -10,12 +10,12 @@ import msgspec
 
 from qfbatch.cli.job_options import job_argument, load
 from qfbatch.cli.output import emit, wants_color
-from qfbatch.planning import plan_job
-from qfbatch.plans import Plan
+from qfbatch.flow.session import RunOptions
+from qfbatch.planning.planner import plan_job
+from qfbatch.planning.plans import Plan
 from qfbatch.progress.events import Surveyed
 from qfbatch.progress.survey import SurveyProgress
 from qfbatch.render import markdown, plan_text, table
-from qfbatch.session import RunOptions
 
 FORMATS = ("table", "json", "markdown")
 

@@ -15,8 +15,10 @@ from qfbatch.cli.output import emit, wants_color
 from qfbatch.cli.page import Page
 from qfbatch.cli.target import Run, open_run
 from qfbatch.errors import StorageError
-from qfbatch.evaluation import Evaluation
-from qfbatch.gates import (
+from qfbatch.render import csv_text, json_text, markdown, table
+from qfbatch.render.numbers import one_line, things
+from qfbatch.render.section import Section
+from qfbatch.reporting.gates import (
     Bound,
     Gates,
     LeastScore,
@@ -26,10 +28,8 @@ from qfbatch.gates import (
     unmet,
     unmet_scores,
 )
-from qfbatch.render import csv_text, json_text, markdown, table
-from qfbatch.render.numbers import one_line, things
-from qfbatch.render.section import Section
-from qfbatch.reporting import report_on
+from qfbatch.reporting.report import report_on
+from qfbatch.scoring.evaluation import Evaluation
 
 REPORT = "report.json"
 FORMATS = ("table", "json", "csv", "markdown")

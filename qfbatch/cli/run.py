@@ -16,10 +16,10 @@ from qfbatch.cli.talk import abandon_stdout, say, use_json
 from qfbatch.cli.target import open_run
 from qfbatch.cli.watchers import WatchOptions, watching
 from qfbatch.errors import UsageError
-from qfbatch.evaluation import UNSCORED, Evaluation, evaluation_of
+from qfbatch.flow.runner import RunResult, run_job
+from qfbatch.flow.session import RunOptions
 from qfbatch.job.settings import Job
-from qfbatch.runner import RunResult, run_job
-from qfbatch.session import RunOptions
+from qfbatch.scoring.evaluation import UNSCORED, Evaluation, evaluation_of
 
 RETRY_FAILED = "--retry-failed"
 

@@ -9,10 +9,10 @@ from pathlib import Path
 from qfbatch.checkpoint.manifest import Manifest, read_manifest
 from qfbatch.checkpoint.place import RunPlace, run_place
 from qfbatch.errors import UsageError
-from qfbatch.evaluation import Evaluation, evaluation_in, evaluation_of
 from qfbatch.job.environment import environment
 from qfbatch.job.load import load_job
 from qfbatch.job.settings import Job
+from qfbatch.scoring.evaluation import Evaluation, evaluation_in, evaluation_of
 from qfbatch.storage.access import StorageAccess
 from qfbatch.storage.address import Address, is_stored, parse_address
 

@@ -14,7 +14,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from qfbatch.cluster.messages import Key, News, Orders
-from qfbatch.feed import ShardWork
+from qfbatch.flow.feed import ShardWork
 from qfbatch.records import Record, Request
 
 LEAST_LENT = 2  # rows at hand, below which lending costs more than it brings

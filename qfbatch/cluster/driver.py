@@ -20,20 +20,20 @@ from qfbatch.cluster.dealing import Dealer
 from qfbatch.cluster.engine import LOCAL, Engine, NodeActor, NodeLost
 from qfbatch.cluster.messages import Assignment, News, Orders
 from qfbatch.cluster.variables import wanted_variables
-from qfbatch.connecting import service_addresses
 from qfbatch.errors import BudgetReached, ClusterLost, Fenced, QfbatchError, UsageError
-from qfbatch.eventloop import new_event_loop
+from qfbatch.flow.connecting import service_addresses
+from qfbatch.flow.eventloop import new_event_loop
+from qfbatch.flow.runner import PULSE_S, Clocks, Run, complete, started
+from qfbatch.flow.session import OpenSession, RunOptions, RunResult, open_session
+from qfbatch.flow.signals import stop_on_signals
+from qfbatch.flow.stopping import StopButton, nothing_succeeds
 from qfbatch.job.settings import LOCAL as EMBEDDED
 from qfbatch.job.settings import Job, ServiceSettings
 from qfbatch.limits.combined import shared_out
 from qfbatch.limits.gate import GateStatistics
-from qfbatch.planning import keep_prediction
+from qfbatch.planning.planner import keep_prediction
 from qfbatch.progress.events import NodeEnded, Observer, RowsCommitted, Stopping, to_all
 from qfbatch.records import Record
-from qfbatch.runner import PULSE_S, Clocks, Run, complete, started
-from qfbatch.session import OpenSession, RunOptions, RunResult, open_session
-from qfbatch.signals import stop_on_signals
-from qfbatch.stopping import StopButton, nothing_succeeds
 from qfbatch.tally import Tally, total
 
 LOST_AFTER_S = 20.0

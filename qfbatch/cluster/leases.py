@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 
-from qfbatch.admission import Admission
 from qfbatch.cluster.limiter import Dealt
+from qfbatch.flow.admission import Admission
 from qfbatch.limits.gate import Gate
 from qfbatch.limits.leased import LeasedGate
 from qfbatch.limits.quota import Quota
@@ -33,7 +33,7 @@ class Leases:
         self._era = ""
 
     def open_gate(self, name: str, quota: Quota, now: float) -> Gate:
-        """See `routing.OpenGate`."""
+        """See `flow.routing.OpenGate`."""
         del now
         gate = self._gates[name] = LeasedGate(quota, self._loop.time, self._urgent.set)
         return gate

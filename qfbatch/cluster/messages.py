@@ -10,12 +10,12 @@ from msgspec import Struct, field
 from qfbatch.allowances import Spending
 from qfbatch.checkpoint.manifest import Manifest
 from qfbatch.errors import QfbatchError
-from qfbatch.feed import ShardWork
+from qfbatch.flow.feed import ShardWork
+from qfbatch.flow.session import RunOptions
 from qfbatch.job.settings import Budget, Job, ServiceSettings
 from qfbatch.limits.gate import GateStatistics
 from qfbatch.progress.events import Event
 from qfbatch.records import Dropped, Failure, Record
-from qfbatch.session import RunOptions
 
 Key = tuple[str, int]  # model, shard
 

@@ -23,9 +23,12 @@ from qfbatch.checkpoint.stored_tenure import LogRows
 from qfbatch.cluster.leases import Ask, Leases
 from qfbatch.cluster.messages import Assignment, Key, News, Orders
 from qfbatch.cluster.stand_ins import Helping, PortionGuard, Source, TellingBreaker, TellingTally
-from qfbatch.connecting import Connection
 from qfbatch.errors import Interrupted, QfbatchError, RunDirectoryError, UsageError
-from qfbatch.feed import ShardWork
+from qfbatch.flow.connecting import Connection
+from qfbatch.flow.feed import ShardWork
+from qfbatch.flow.runner import Clocks, Run
+from qfbatch.flow.session import OpenSession
+from qfbatch.flow.stopping import StopButton
 from qfbatch.job.settings import ModelSettings, ServiceSettings
 from qfbatch.limits.gate import Gate
 from qfbatch.limits.quota import Quota
@@ -39,10 +42,7 @@ from qfbatch.progress.events import (
     Stopping,
 )
 from qfbatch.records import Record
-from qfbatch.runner import Clocks, Run
 from qfbatch.service.redaction import clean_message
-from qfbatch.session import OpenSession
-from qfbatch.stopping import StopButton
 from qfbatch.tally import Standing
 
 ORPHANED_S = 60.0  # without a word from the driver, a node stops asking the service

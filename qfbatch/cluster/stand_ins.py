@@ -11,7 +11,7 @@ from qfbatch.breaker import Breaker, BreakerPolicy
 from qfbatch.budget import BudgetGuard
 from qfbatch.checkpoint.interface import Commits
 from qfbatch.cluster.messages import Key, News
-from qfbatch.feed import ShardWork
+from qfbatch.flow.feed import ShardWork
 from qfbatch.job.settings import Budget
 from qfbatch.records import Dropped, Failure, Record
 from qfbatch.tally import Tally

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from qfbatch.accounting import Activity, Deviation, Outcome, Superseded
-from qfbatch.figures import Bucket, Timeline
 from qfbatch.render import numbers
 from qfbatch.render.lines import amount_text
 from qfbatch.render.section import Section
+from qfbatch.reporting.accounting import Activity, Deviation, Outcome, Superseded
+from qfbatch.reporting.figures import Bucket, Timeline
 
 MINUTE_S = 60.0
 TIME_ROWS = 12  # in tables; charts and JSON have all stretches

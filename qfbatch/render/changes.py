@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-from qfbatch.compared import Comparison, Side
-from qfbatch.figures import FailureCount
 from qfbatch.render.lines import Raw, currencies_of, failure_name, lines
+from qfbatch.reporting.compared import Comparison, Side
+from qfbatch.reporting.figures import FailureCount
 
 DIGITS = 12  # significant, as amounts have
 

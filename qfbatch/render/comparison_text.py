@@ -8,11 +8,11 @@ from collections.abc import Sequence
 
 import msgspec
 
-from qfbatch.compared import Comparison, Example, Kind, Shown
 from qfbatch.render import markdown, numbers, table
 from qfbatch.render.changes import Change, changes, failure_changes, fates, side_names
 from qfbatch.render.csv_text import cell
 from qfbatch.render.layout import Block, Chapter, Column
+from qfbatch.reporting.compared import Comparison, Example, Kind, Shown
 
 FORMAT_VERSION = 1  # of the JSON document; raised when a key goes or changes its meaning
 

@@ -11,10 +11,10 @@ import io
 from collections.abc import Sequence
 from datetime import datetime
 
-from qfbatch.figures import Figures
 from qfbatch.render import scores_text
 from qfbatch.render.lines import Raw, currencies_of, failures_text, lines
 from qfbatch.render.section import Section
+from qfbatch.reporting.figures import Figures
 
 
 def render(sections: Sequence[Section]) -> str:

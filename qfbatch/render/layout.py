@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-from qfbatch.figures import Figures
 from qfbatch.render import numbers
 from qfbatch.render.accounts import outcome_rows, run_rows, time_rows
 from qfbatch.render.lines import costs_text, currencies_of, lines
@@ -17,6 +16,7 @@ from qfbatch.render.scores_text import (
     scorer_failure_rows,
 )
 from qfbatch.render.section import Section
+from qfbatch.reporting.figures import Figures
 
 TOTAL = "all models"
 # Lines of the figures that are shown although they are 0: what everybody looks for first.

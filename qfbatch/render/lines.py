@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from typing import NamedTuple, TypeAlias
 
-from qfbatch.figures import Cost, FailureCount, Figures, Spread, TimeCost
 from qfbatch.render import numbers
+from qfbatch.reporting.figures import Cost, FailureCount, Figures, Spread, TimeCost
 
 Raw: TypeAlias = str | int | float | datetime | None
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import unicodedata
 from datetime import UTC, datetime
 
-from qfbatch.figures import Value
+from qfbatch.reporting.figures import Value
 
 MISSING = "-"
 LONGEST_TEXT = 200  # characters of a foreign text in a table; JSON has it whole

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from qfbatch.plans import BudgetPlan, ModelPlan, Plan
+from qfbatch.planning.plans import BudgetPlan, ModelPlan, Plan
 from qfbatch.render import numbers
 from qfbatch.render.layout import Block, Chapter, Column
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from qfbatch.figures import Figures
-from qfbatch.intervals import CONFIDENCE, Interval
 from qfbatch.render import numbers
 from qfbatch.render.section import Section
-from qfbatch.scores import Score
+from qfbatch.reporting.figures import Figures
+from qfbatch.scoring.intervals import CONFIDENCE, Interval
+from qfbatch.scoring.scores import Score
 
 CONFIDENCE_TEXT = f"{CONFIDENCE:.0%} interval".replace("%", " %")
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-from qfbatch.accounting import Activity, Outcome, Superseded
-from qfbatch.figures import Figures, Summary
-from qfbatch.scores import Scores
+from qfbatch.reporting.accounting import Activity, Outcome, Superseded
+from qfbatch.reporting.figures import Figures, Summary
+from qfbatch.scoring.scores import Scores
 
 
 class Coverage(Struct, frozen=True):

@@ -20,9 +20,9 @@ from qfbatch.checkpoint.layout import RunLayout
 from qfbatch.checkpoint.manifest import Manifest, write_manifest
 from qfbatch.checkpoint.parts import write_part
 from qfbatch.checkpoint.store import Checkpoint
+from qfbatch.flow.session import RunOptions, open_session
 from qfbatch.job.load import load_job
 from qfbatch.records import Record, Shard, SourceFile, Status, Survey, UsageSource
-from qfbatch.session import RunOptions, open_session
 
 RUN_ID = "bench"
 SHARD_ROWS = 1000

@@ -13,7 +13,7 @@ from cli.desk import Desk
 from qfbatch.checkpoint.layout import RunLayout
 from qfbatch.checkpoint.manifest import read_manifest
 from qfbatch.checkpoint.predictions import read_predictions
-from qfbatch.plans import Prediction
+from qfbatch.planning.plans import Prediction
 
 PRICE = {"prompt_per_1k": 2, "completion_per_1k": 6, "currency": "CNY"}
 SERVED = "words,tokens=30,delay=0.1,sigma=0.5"

@@ -15,10 +15,10 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import SpanKind, StatusCode
 
 from cli.desk import Desk
+from qfbatch.flow.runner import Clocks, run_job
+from qfbatch.flow.session import RunOptions
 from qfbatch.job.load import load_job
 from qfbatch.progress.tracing import Tracing
-from qfbatch.runner import Clocks, run_job
-from qfbatch.session import RunOptions
 
 SECRET = "sesame-street-4711"
 ROWS = [

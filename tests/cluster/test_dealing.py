@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from qfbatch.cluster.dealing import Dealer
 from qfbatch.cluster.messages import News
-from qfbatch.feed import ShardWork
+from qfbatch.flow.feed import ShardWork
 from qfbatch.records import Record, Request, Shard, Status
 
 

@@ -14,9 +14,9 @@ import qfbatch
 from qfbatch.checkpoint.results import scan_superseded
 from qfbatch.cli.main import main
 from qfbatch.errors import RunDirectoryError, RunMismatch
+from qfbatch.flow.runner import RunResult, run_job
+from qfbatch.flow.session import RunOptions
 from qfbatch.job.load import load_job
-from qfbatch.runner import RunResult, run_job
-from qfbatch.session import RunOptions
 
 from .stored_runs import SHARD_ROWS, StoredJob
 

@@ -6,9 +6,9 @@ import asyncio
 
 import pytest
 
-from qfbatch.crew import SPARE_WORKERS, Crew
 from qfbatch.errors import InputError
-from qfbatch.feed import OPEN_SHARDS, Feed, ShardWork
+from qfbatch.flow.crew import SPARE_WORKERS, Crew
+from qfbatch.flow.feed import OPEN_SHARDS, Feed, ShardWork
 from qfbatch.records import Request, Shard
 
 from .simulated_time import simulate

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from qfbatch.forecast import Load, Way, forecast
 from qfbatch.limits.quota import Quota
+from qfbatch.planning.forecast import Load, Way, forecast
 
 from .services import QuotaService
 from .world import models_of, simulated

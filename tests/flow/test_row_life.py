@@ -8,9 +8,12 @@ import random
 import msgspec
 import pytest
 
-from qfbatch import worker
-from qfbatch.admission import Admission, Passage
 from qfbatch.breaker import Breaker, BreakerPolicy
+from qfbatch.flow import worker
+from qfbatch.flow.admission import Admission, Passage
+from qfbatch.flow.routing import Route, Target
+from qfbatch.flow.stopping import Stop, address
+from qfbatch.flow.worker import Surroundings, work
 from qfbatch.job.settings import EndpointSettings, ModelSettings, ServiceSettings
 from qfbatch.limits.gate import Gate
 from qfbatch.limits.quota import Quota
@@ -18,10 +21,7 @@ from qfbatch.pricing import Price
 from qfbatch.progress.events import AttemptFailed, Event, Refused, Throttled
 from qfbatch.records import Action, ErrorKind, Failure, Record, Status, Usage
 from qfbatch.retry import RetryPolicy
-from qfbatch.routing import Route, Target
-from qfbatch.stopping import Stop, address
 from qfbatch.transport import HttpCall, TransportError
-from qfbatch.worker import Surroundings, work
 
 from .services import THROTTLED, Answer, ScriptedService, Wire, answered
 from .simulated_time import simulate

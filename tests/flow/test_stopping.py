@@ -7,14 +7,14 @@ import random
 
 import pytest
 
-from qfbatch.admission import Admission, Door, Lane, Passage
 from qfbatch.errors import Interrupted
+from qfbatch.flow.admission import Admission, Door, Lane, Passage
+from qfbatch.flow.stopping import RunStopping, Stop
 from qfbatch.job.settings import Budget
 from qfbatch.limits.gate import Gate
 from qfbatch.limits.quota import Quota
 from qfbatch.records import Action, ErrorKind, Failure
 from qfbatch.retry import RetryPolicy
-from qfbatch.stopping import RunStopping, Stop
 
 from .services import THROTTLED, ScriptedService, answered
 from .simulated_time import simulate

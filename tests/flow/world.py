@@ -8,13 +8,16 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from qfbatch.admission import Admission
 from qfbatch.breaker import Breaker, BreakerPolicy
 from qfbatch.budget import BudgetGuard
-from qfbatch.connecting import Connection
-from qfbatch.crew import Crew
 from qfbatch.errors import Interrupted
-from qfbatch.feed import Feed, ShardWork
+from qfbatch.flow.admission import Admission
+from qfbatch.flow.connecting import Connection
+from qfbatch.flow.crew import Crew
+from qfbatch.flow.feed import Feed, ShardWork
+from qfbatch.flow.routing import Route, open_routes, places_at_once
+from qfbatch.flow.stopping import Stop
+from qfbatch.flow.worker import Surroundings, work
 from qfbatch.job.settings import (
     Budget,
     EndpointSettings,
@@ -28,9 +31,6 @@ from qfbatch.limits.quota import Quota
 from qfbatch.progress.events import Event
 from qfbatch.records import Record, Request, Shard
 from qfbatch.retry import RetryPolicy
-from qfbatch.routing import Route, open_routes, places_at_once
-from qfbatch.stopping import Stop
-from qfbatch.worker import Surroundings, work
 
 from .services import Service, Wire
 from .simulated_time import simulate

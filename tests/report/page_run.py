@@ -18,7 +18,7 @@ from report_runs import failed, succeeded, write_run
 
 from qfbatch.checkpoint.layout import RunLayout
 from qfbatch.checkpoint.predictions import add_prediction
-from qfbatch.plans import ModelPlan, Plan, Prediction
+from qfbatch.planning.plans import ModelPlan, Plan, Prediction
 from qfbatch.records import ErrorKind, Record
 
 MODELS = ("yi-34b", "pythia/<i>6.9b</i>")

@@ -15,7 +15,7 @@ import polars as pl
 
 from qfbatch import schema
 from qfbatch.records import InputColumn
-from qfbatch.summary import summarise
+from qfbatch.reporting.summary import summarise
 
 EPOCH_US = 1_780_000_000_000_000
 TOPIC = InputColumn("topic", "string")

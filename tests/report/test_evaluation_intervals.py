@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qfbatch.intervals import Interval, of_mean, of_paired_proportions, of_proportion
+from qfbatch.scoring.intervals import Interval, of_mean, of_paired_proportions, of_proportion
 
 COUNTS = st.integers(1, 10**6).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n)))
 

@@ -16,11 +16,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qfbatch.errors import UsageError
-from qfbatch.evaluation import Evaluation, evaluation_in, evaluation_of
 from qfbatch.job.load import load_job
 from qfbatch.job.settings import NORMALISATIONS, ScorerSettings
-from qfbatch.own_scorers import load_function
-from qfbatch.scorers import ScorerError, built_in, normalised, own, reference_texts
+from qfbatch.scoring.evaluation import Evaluation, evaluation_in, evaluation_of
+from qfbatch.scoring.own_scorers import load_function
+from qfbatch.scoring.scorers import ScorerError, built_in, normalised, own, reference_texts
 
 ROOT = Path(__file__).resolve().parents[2]
 TEXTS = st.text(max_size=30)
@@ -236,7 +236,7 @@ def test_cheap_scorers_need_no_extra() -> None:
         "import sys\n"
         "sys.modules['rapidfuzz'] = sys.modules['sacrebleu'] = None\n"
         "from qfbatch.job.settings import ScorerSettings as S\n"
-        "from qfbatch.scorers import built_in\n"
+        "from qfbatch.scoring.scorers import built_in\n"
         "for name in ('exact_match', 'contains', 'regex'):\n"
         "    built_in(S(name, name, pattern='x'))\n"
         "for name in ('edit_similarity', 'chrf'):\n"

@@ -15,9 +15,9 @@ from report_runs import TOPIC, failed, frame, succeeded
 from qfbatch.errors import UsageError
 from qfbatch.job.settings import ScorerSettings
 from qfbatch.records import InputColumn, Record
-from qfbatch.scorers import Scorer, built_in, own
-from qfbatch.scores import Score
-from qfbatch.scoring import evaluate, with_scores
+from qfbatch.scoring.scored import evaluate, with_scores
+from qfbatch.scoring.scorers import Scorer, built_in, own
+from qfbatch.scoring.scores import Score
 
 REFERENCE = InputColumn("reference", "string")
 MODELS = ("one", "three", "two")

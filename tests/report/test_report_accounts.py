@@ -9,7 +9,12 @@ from typing import Any
 import pytest
 from report_runs import BEGAN_US, failed, frame, succeeded
 
-from qfbatch.accounting import (
+from qfbatch.planning.plans import ModelPlan, Plan, Prediction
+from qfbatch.pricing import Price
+from qfbatch.records import Record
+from qfbatch.render.accounts import outcome_rows, run_rows, time_rows
+from qfbatch.render.section import section
+from qfbatch.reporting.accounting import (
     Activity,
     Deviation,
     Stay,
@@ -19,14 +24,9 @@ from qfbatch.accounting import (
     outcome,
     with_time_costs,
 )
-from qfbatch.figures import Cost, TimeCost
-from qfbatch.plans import ModelPlan, Plan, Prediction
-from qfbatch.pricing import Price
-from qfbatch.records import Record
-from qfbatch.render.accounts import outcome_rows, run_rows, time_rows
-from qfbatch.render.section import section
-from qfbatch.summary import summarise
-from qfbatch.superseded import superseded
+from qfbatch.reporting.figures import Cost, TimeCost
+from qfbatch.reporting.summary import summarise
+from qfbatch.reporting.superseded import superseded
 
 BEGAN = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=BEGAN_US)
 

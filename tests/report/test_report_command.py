@@ -20,7 +20,7 @@ from qfbatch.checkpoint.lock import RunLock
 from qfbatch.cli.main import main
 from qfbatch.render import json_text
 from qfbatch.render.section import section
-from qfbatch.summary import summarise
+from qfbatch.reporting.summary import summarise
 
 MODELS = ("yi-34b", "pythia-6.9b")
 ROWS = [

@@ -18,11 +18,11 @@ from report_runs import failed, frame, succeeded, write_run
 from rich.cells import cell_len
 
 from qfbatch.cli.main import main
-from qfbatch.compared import Comparison, Kind, Matching, Rows
-from qfbatch.comparison import LONGEST_TEXT, Subject, compare
 from qfbatch.errors import UsageError
 from qfbatch.records import Record
-from qfbatch.summary import summarise
+from qfbatch.reporting.compared import Comparison, Kind, Matching, Rows
+from qfbatch.reporting.comparison import LONGEST_TEXT, Subject, compare
+from qfbatch.reporting.summary import summarise
 
 
 def subject(records: Sequence[Record], model: str = "yi-34b", directory: str = "runs/a") -> Subject:

@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from report_runs import BEGAN_US, failed, frame, succeeded
 
-from qfbatch.distributions import EDGES_S, MAX_BUCKETS
-from qfbatch.figures import Bin, Bucket, Histogram, Timeline
 from qfbatch.records import Record
-from qfbatch.summary import summarise
+from qfbatch.reporting.distributions import EDGES_S, MAX_BUCKETS
+from qfbatch.reporting.figures import Bin, Bucket, Histogram, Timeline
+from qfbatch.reporting.summary import summarise
 
 SECOND_US = 1_000_000
 

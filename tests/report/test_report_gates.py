@@ -9,8 +9,8 @@ from click.testing import CliRunner, Result
 from report_runs import failed, frame, succeeded, write_run
 
 from qfbatch.cli.main import main
-from qfbatch.gates import Bound, Gates, bound, unmet
-from qfbatch.summary import summarise
+from qfbatch.reporting.gates import Bound, Gates, bound, unmet
+from qfbatch.reporting.summary import summarise
 
 
 def of(gates: Gates, *, won: int, lost: int = 0, unsafe: int = 0, expected: int | None = None) -> list[str]:

@@ -22,7 +22,7 @@ from qfbatch.records import ErrorKind, Record, UsageSource
 from qfbatch.render import csv_text, json_text, markdown, numbers, table
 from qfbatch.render.layout import state
 from qfbatch.render.section import Section, section
-from qfbatch.summary import summarise
+from qfbatch.reporting.summary import summarise
 
 GOLDEN = Path(__file__).with_name("golden")
 MODELS = ("yi-34b", "pythia-6.9b")

@@ -9,8 +9,8 @@ import pytest
 from report_runs import failed, frame, succeeded
 
 from qfbatch.records import Record
-from qfbatch.sampled import Mark
-from qfbatch.sampling import CHARACTERS, LONGEST, sample
+from qfbatch.reporting.sampled import Mark
+from qfbatch.reporting.sampling import CHARACTERS, LONGEST, sample
 
 MODELS = ("yi-34b", "pythia-6.9b")
 

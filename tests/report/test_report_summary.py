@@ -15,11 +15,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from report_runs import BEGAN_US, TOPIC, failed, frame, succeeded
 
-from qfbatch import summary as summary_module
 from qfbatch.errors import StorageError, UsageError
-from qfbatch.figures import Cost, FailureCount, Figures, Safety, Spread, Timing, Tokens
 from qfbatch.records import ErrorKind, InputColumn, Record, Status, UsageSource
-from qfbatch.summary import summarise
+from qfbatch.reporting import summary as summary_module
+from qfbatch.reporting.figures import Cost, FailureCount, Figures, Safety, Spread, Timing, Tokens
+from qfbatch.reporting.summary import summarise
 
 MODELS = ("yi-34b", "pythia-6.9b", "模型")
 COUNTS = st.none() | st.integers(0, 10**6)

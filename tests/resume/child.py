@@ -8,7 +8,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 from qfbatch.checkpoint.layout import RunLayout
 from qfbatch.checkpoint.manifest import read_manifest
 from qfbatch.checkpoint.succession import Succession
-from qfbatch.resuming import follow_input
+from qfbatch.flow.resuming import follow_input
 from resume.runs import make_job
 
 job = make_job(Path(sys.argv[1]))

@@ -13,6 +13,7 @@ from qfbatch.checkpoint.layout import RunLayout
 from qfbatch.checkpoint.manifest import Manifest, write_manifest
 from qfbatch.checkpoint.store import Checkpoint
 from qfbatch.fingerprint import fingerprint
+from qfbatch.flow.surveying import survey_with_keys
 from qfbatch.job.settings import (
     Budget,
     InputSettings,
@@ -26,7 +27,6 @@ from qfbatch.reader.shard_reader import ShardReader
 from qfbatch.records import Record, Row, Status
 from qfbatch.retry import RetryPolicy
 from qfbatch.service.parameters import as_sent, body_fields
-from qfbatch.surveying import survey_with_keys
 
 MODELS = (
     ModelSettings(name="one", endpoint="e1", parameters={"temperature": 0.5}),

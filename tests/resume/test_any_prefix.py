@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from scripted import ScriptedServer
 
 from qfbatch.checkpoint.results import scan_results
+from qfbatch.flow.runner import run_job
+from qfbatch.flow.session import RunOptions
 from qfbatch.job.settings import ModelSettings, ServiceSettings
-from qfbatch.runner import run_job
-from qfbatch.session import RunOptions
 from resume.runs import answer_to, begin_run, make_job, write_rows
 
 ROWS = 14

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from qfbatch.checkpoint.results import scan_results
 from qfbatch.errors import RunMismatch
-from qfbatch.planning import plan_job
-from qfbatch.rehoming import InputDifference, count_differences
-from qfbatch.resuming import follow_input
+from qfbatch.flow.rehoming import InputDifference, count_differences
+from qfbatch.flow.resuming import follow_input
+from qfbatch.planning.planner import plan_job
 from resume.runs import MODELS, answer_to, begin_run, make_job, write_rows
 
 Rows = list[dict[str, Any]]

@@ -12,7 +12,7 @@ import re
 from typing import NamedTuple
 
 from qfbatch.render import numbers
-from qfbatch.sampled import Excerpt, Mark, Prompt, Reply, Sample
+from qfbatch.reporting.sampled import Excerpt, Mark, Prompt, Reply, Sample
 
 FOLDED = 480  # characters of a text that are shown before it is unfolded
 _FOLDED_LINES = 8

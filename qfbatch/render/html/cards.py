@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from qfbatch.figures import Figures
 from qfbatch.render import numbers
 from qfbatch.render.lines import amount_text, costs_text
+from qfbatch.reporting.figures import Figures
 
 
 class Card(NamedTuple):

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
-from qfbatch.accounting import Deviation
-from qfbatch.figures import Cost, Figures, Spread, TimeCost
 from qfbatch.job.settings import BUILT_IN_SCORERS
 from qfbatch.render import numbers
 from qfbatch.render.html.bars import Bar, Chart, Piece, bar_chart
@@ -18,6 +16,8 @@ from qfbatch.render.html.spreads import Panel, spread_chart
 from qfbatch.render.html.timelines import throughput_chart, waits_chart
 from qfbatch.render.lines import currencies_of, failure_name
 from qfbatch.render.section import Section
+from qfbatch.reporting.accounting import Deviation
+from qfbatch.reporting.figures import Cost, Figures, Spread, TimeCost
 
 COLOURS = 8  # of models in the style sheet; further models share the last
 MOST_BARS = 12  # of groups and of kinds of failure; the tables have all

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from qfbatch.compared import Comparison, Example, Kind, Shown
 from qfbatch.render import numbers
 from qfbatch.render.changes import Change, changes, failure_changes
 from qfbatch.render.comparison_text import change_text
@@ -10,7 +9,8 @@ from qfbatch.render.html.answers import Answer, Filter, Question, text_of, visib
 from qfbatch.render.html.bars import Bar, Chart, Piece, bar_chart
 from qfbatch.render.html.cards import Card
 from qfbatch.render.html.charts import MOST_BARS
-from qfbatch.sampled import Excerpt
+from qfbatch.reporting.compared import Comparison, Example, Kind, Shown
+from qfbatch.reporting.sampled import Excerpt
 
 LEFT, RIGHT = (
     ("left", "model-1"),

@@ -18,7 +18,6 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from qfbatch._version import __version__
-from qfbatch.compared import Comparison
 from qfbatch.render import numbers
 from qfbatch.render.changes import side_names
 from qfbatch.render.comparison_text import chapter
@@ -38,7 +37,8 @@ from qfbatch.render.html.contrasts import (
 from qfbatch.render.html.drawing import draw
 from qfbatch.render.layout import Block, blocks, state
 from qfbatch.render.section import Section
-from qfbatch.sampled import Sample
+from qfbatch.reporting.compared import Comparison
+from qfbatch.reporting.sampled import Sample
 
 GENERATOR = '<meta name="generator" content="qfbatch '  # by which a page of ours is known
 

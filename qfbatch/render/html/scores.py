@@ -8,7 +8,7 @@ from qfbatch.render import numbers
 from qfbatch.render.html.bars import ROW, Chart
 from qfbatch.render.html.drawing import Spec
 from qfbatch.render.scores_text import CONFIDENCE_TEXT, interval, not_scored, number, scored
-from qfbatch.scores import Score
+from qfbatch.scoring.scores import Score
 
 _UNIT = (0.0, 1.0)
 

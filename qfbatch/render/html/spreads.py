@@ -6,10 +6,10 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from qfbatch.figures import Bin, Histogram, Spread
 from qfbatch.render import numbers
 from qfbatch.render.html.bars import Chart
 from qfbatch.render.html.drawing import WIDTH, Spec
+from qfbatch.reporting.figures import Bin, Histogram, Spread
 
 _HEIGHT = 64  # pixels of a panel
 _WIDE = 200.0  # of a scale's ends: how many times the one is the other

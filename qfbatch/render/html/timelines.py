@@ -9,10 +9,10 @@ from __future__ import annotations
 from itertools import groupby
 from typing import NamedTuple
 
-from qfbatch.figures import Bucket, Timeline
 from qfbatch.render import numbers
 from qfbatch.render.html.bars import Chart
 from qfbatch.render.html.drawing import FONT_SIZE, Spec
+from qfbatch.reporting.figures import Bucket, Timeline
 
 MOST_STRETCHES = 40  # of time, in a chart
 _HEIGHT = 150

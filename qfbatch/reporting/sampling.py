@@ -14,7 +14,7 @@ import polars as pl
 
 from qfbatch.errors import StorageError
 from qfbatch.records import Status
-from qfbatch.sampled import Excerpt, Mark, Prompt, Reply, Sample
+from qfbatch.reporting.sampled import Excerpt, Mark, Prompt, Reply, Sample
 from qfbatch.schema import INPUT_PREFIX
 
 PROMPTS = 100  # what a person may read in one sitting

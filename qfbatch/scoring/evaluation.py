@@ -16,8 +16,8 @@ from msgspec import Struct
 
 from qfbatch.errors import StorageError
 from qfbatch.job.settings import BUILT_IN_SCORERS, Job, ScorerSettings
-from qfbatch.own_scorers import load_function
-from qfbatch.scorers import Scorer, built_in, own
+from qfbatch.scoring.own_scorers import load_function
+from qfbatch.scoring.scorers import Scorer, built_in, own
 
 
 class Evaluation(Struct, frozen=True):

@@ -9,10 +9,10 @@ from __future__ import annotations
 import polars as pl
 from msgspec import Struct
 
-from qfbatch.compared import Comparison, Example, Kind, Matching, Rows, Shown, Side
 from qfbatch.errors import StorageError, UsageError
 from qfbatch.records import Status
-from qfbatch.summary import summarise
+from qfbatch.reporting.compared import Comparison, Example, Kind, Matching, Rows, Shown, Side
+from qfbatch.reporting.summary import summarise
 
 LONGEST_TEXT = 2000  # characters of an example's prompt or answer
 EXAMPLES = 10

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from qfbatch.errors import UsageError
-from qfbatch.scorers import Judge
+from qfbatch.scoring.scorers import Judge
 
 
 def load_function(spec: str, folders: Sequence[Path]) -> Judge:

@@ -17,7 +17,7 @@ from msgspec import Struct
 
 from qfbatch.limits.gate import SHARE, Gate
 from qfbatch.limits.quota import Quota
-from qfbatch.plans import ENDPOINTS, SHARED, LimitTime
+from qfbatch.planning.plans import ENDPOINTS, SHARED, LimitTime
 from qfbatch.tokens import FIRST_EXPECTED_COMPLETION, SMOOTHING
 
 SIMULATED_CALLS = 4000  # more are not tried one by one: time then grows evenly with calls

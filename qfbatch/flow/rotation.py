@@ -5,11 +5,11 @@ The states are `limits.health`; which endpoint a row takes is `admission`.
 
 from __future__ import annotations
 
-from qfbatch.admission import Door
+from qfbatch.flow.admission import Door
+from qfbatch.flow.routing import Route
 from qfbatch.progress.events import EndpointBack, EndpointLeft, Observer
 from qfbatch.records import Action, Failure
 from qfbatch.retry import Outcome
-from qfbatch.routing import Route
 
 
 def take_note(

@@ -27,13 +27,13 @@ from qfbatch.checkpoint.place import RunPlace, StoredRun, run_place
 from qfbatch.checkpoint.stored_tenure import hold_stored
 from qfbatch.checkpoint.tenure import RunRows, Tenure, hold_folder
 from qfbatch.errors import QfbatchError, RunDirectoryError
-from qfbatch.feed import ShardWork
 from qfbatch.fingerprint import fingerprint, with_earlier
+from qfbatch.flow.feed import ShardWork
+from qfbatch.flow.resuming import address_notes, follow_input, is_replaceable, refuse_other_question
+from qfbatch.flow.surveying import OnSurvey, survey_with_keys
 from qfbatch.job.settings import Job
 from qfbatch.reader.shard_reader import ShardReader
 from qfbatch.records import Status, Survey
-from qfbatch.resuming import address_notes, follow_input, is_replaceable, refuse_other_question
-from qfbatch.surveying import OnSurvey, survey_with_keys
 from qfbatch.tally import Standing
 
 

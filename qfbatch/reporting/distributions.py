@@ -13,7 +13,7 @@ from itertools import groupby
 
 import polars as pl
 
-from qfbatch.figures import Bin, Bucket, Histogram, Timeline
+from qfbatch.reporting.figures import Bin, Bucket, Histogram, Timeline
 
 MAX_BUCKETS = 120
 # Renard's series of preferred numbers, ten to the decade: bins look equally wide on a logarithmic axis.

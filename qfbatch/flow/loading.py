@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from qfbatch.feed import ShardWork
+from qfbatch.flow.feed import ShardWork
+from qfbatch.flow.session import OpenSession
 from qfbatch.job.settings import Job, ModelSettings
 from qfbatch.prompts import prompter
 from qfbatch.reader.rows import row_parameters
 from qfbatch.reader.shard_reader import ShardReader
 from qfbatch.records import Request, Status
 from qfbatch.service.parameters import body_fields
-from qfbatch.session import OpenSession
 from qfbatch.tokens import estimate
 
 

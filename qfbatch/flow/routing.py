@@ -12,10 +12,10 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
-from qfbatch.admission import Admission, Lane, Passage
 from qfbatch.breaker import Breaker
-from qfbatch.connecting import Connection
 from qfbatch.credentials import Authorizer
+from qfbatch.flow.admission import Admission, Lane, Passage
+from qfbatch.flow.connecting import Connection
 from qfbatch.job.settings import EndpointSettings, Job, ModelSettings, ServiceSettings
 from qfbatch.limits.gate import Gate
 from qfbatch.limits.quota import Quota, stricter

@@ -1,6 +1,6 @@
 """A plan as frozen values: what a run is expected to ask, cost and take, and where each figure comes from.
 
-`planning` makes one; `qfbatch plan` shows it, and every start of a run keeps one in its directory, so that a
+`planner` makes one; `qfbatch plan` shows it, and every start of a run keeps one in its directory, so that a
 report can set what was expected beside what came.
 """
 

@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable, Iterator
 
 from qfbatch.errors import Interrupted
-from qfbatch.stopping import Stop, StopButton
+from qfbatch.flow.stopping import Stop, StopButton
 
 
 @contextlib.contextmanager

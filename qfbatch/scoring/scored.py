@@ -12,12 +12,12 @@ from typing import Any
 import polars as pl
 
 from qfbatch.errors import StorageError
-from qfbatch.intervals import Interval, of_mean, of_paired_proportions, of_proportion
 from qfbatch.records import Status
+from qfbatch.reporting.summary import group_order, plain_value, resolve_columns
 from qfbatch.schema import INPUT_PREFIX
-from qfbatch.scorers import Scorer, ScorerError, reference_texts, refuse_missing
-from qfbatch.scores import Duel, Score, ScorerFailure, ScorerNote, Scores
-from qfbatch.summary import group_order, plain_value, resolve_columns
+from qfbatch.scoring.intervals import Interval, of_mean, of_paired_proportions, of_proportion
+from qfbatch.scoring.scorers import Scorer, ScorerError, reference_texts, refuse_missing
+from qfbatch.scoring.scores import Duel, Score, ScorerFailure, ScorerNote, Scores
 
 SCORE_PREFIX = "score_"  # of a scorer's column beside the results' own
 

@@ -9,20 +9,20 @@ from typing import Any
 import msgspec
 import polars as pl
 
-from qfbatch.accounting import Stay, activity, outcome, with_time_costs
 from qfbatch.checkpoint.committer import GROUP_ROWS
 from qfbatch.checkpoint.holding import holder_of
 from qfbatch.checkpoint.manifest import Manifest
 from qfbatch.checkpoint.place import RunPlace
 from qfbatch.checkpoint.predictions import read_predictions
 from qfbatch.checkpoint.results import scan_results, scan_superseded
-from qfbatch.evaluation import UNSCORED, Evaluation
 from qfbatch.pricing import Price
 from qfbatch.render.section import Section, section
-from qfbatch.scores import Scores
-from qfbatch.scoring import evaluate
-from qfbatch.summary import summarise
-from qfbatch.superseded import superseded
+from qfbatch.reporting.accounting import Stay, activity, outcome, with_time_costs
+from qfbatch.reporting.summary import summarise
+from qfbatch.reporting.superseded import superseded
+from qfbatch.scoring.evaluation import UNSCORED, Evaluation
+from qfbatch.scoring.scored import evaluate
+from qfbatch.scoring.scores import Scores
 
 
 def report_on(

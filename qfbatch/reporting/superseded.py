@@ -7,9 +7,9 @@ from collections import Counter, defaultdict
 
 import polars as pl
 
-from qfbatch.accounting import Superseded
 from qfbatch.errors import StorageError
-from qfbatch.figures import Cost
+from qfbatch.reporting.accounting import Superseded
+from qfbatch.reporting.figures import Cost
 
 DIGITS = 12  # significant, as everywhere where amounts are added up
 

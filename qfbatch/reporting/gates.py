@@ -10,8 +10,8 @@ from difflib import get_close_matches
 from msgspec import Struct
 
 from qfbatch.errors import UsageError
-from qfbatch.figures import Figures
-from qfbatch.scores import Scores
+from qfbatch.reporting.figures import Figures
+from qfbatch.scoring.scores import Scores
 
 PERCENT = 100.0
 

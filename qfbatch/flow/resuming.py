@@ -25,11 +25,11 @@ from qfbatch.checkpoint.stored_tenure import KEYS, copy_aside
 from qfbatch.checkpoint.succession import Succession
 from qfbatch.errors import InputError, RunMismatch, StorageError
 from qfbatch.fingerprint import differences, fingerprint
+from qfbatch.flow.rehoming import count_differences, rehome
+from qfbatch.flow.surveying import OnSurvey, survey_with_keys
 from qfbatch.job.settings import Job, ModelSettings
 from qfbatch.reader.changes import InputChange, changed_files
 from qfbatch.records import Survey
-from qfbatch.rehoming import count_differences, rehome
-from qfbatch.surveying import OnSurvey, survey_with_keys
 
 
 def is_replaceable(place: RunPlace, manifest: Manifest, job: Job) -> bool:

@@ -21,9 +21,10 @@ from typing import Any, TypeAlias
 import msgspec
 import polars as pl
 
-from qfbatch.distributions import active_s, histograms, timeline
 from qfbatch.errors import StorageError, UsageError
-from qfbatch.figures import (
+from qfbatch.records import Status, UsageSource
+from qfbatch.reporting.distributions import active_s, histograms, timeline
+from qfbatch.reporting.figures import (
     Answers,
     Attempts,
     Cost,
@@ -36,7 +37,6 @@ from qfbatch.figures import (
     Tokens,
     Value,
 )
-from qfbatch.records import Status, UsageSource
 from qfbatch.schema import INPUT_PREFIX
 
 __all__ = ["MAX_GROUPS", "Summary", "group_order", "plain_value", "resolve_columns", "summarise"]

@@ -19,17 +19,17 @@ from qfbatch.checkpoint.manifest import read_manifest
 from qfbatch.checkpoint.place import run_place
 from qfbatch.checkpoint.predictions import add_prediction
 from qfbatch.checkpoint.results import scan_results
-from qfbatch.expecting import Expectation, expectations
-from qfbatch.forecast import Load, Way, forecast
+from qfbatch.flow.rehoming import count_kept
+from qfbatch.flow.resuming import deciding_differences, input_difference, is_replaceable
+from qfbatch.flow.session import OpenSession, RunOptions
+from qfbatch.flow.surveying import OnSurvey, survey_input
 from qfbatch.job.settings import Job, ModelSettings
 from qfbatch.limits.quota import Quota
-from qfbatch.plans import BudgetPlan, ModelPlan, Plan, Prediction
+from qfbatch.planning.expecting import Expectation, expectations
+from qfbatch.planning.forecast import Load, Way, forecast
+from qfbatch.planning.plans import BudgetPlan, ModelPlan, Plan, Prediction
 from qfbatch.reader.changes import changed_files
 from qfbatch.records import Shard, Survey
-from qfbatch.rehoming import count_kept
-from qfbatch.resuming import deciding_differences, input_difference, is_replaceable
-from qfbatch.session import OpenSession, RunOptions
-from qfbatch.surveying import OnSurvey, survey_input
 from qfbatch.tally import total
 
 FRESH, ACCEPT = "run --fresh", "run --accept-input-change"

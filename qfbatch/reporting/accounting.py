@@ -10,9 +10,9 @@ from collections.abc import Mapping, Sequence
 import msgspec
 from msgspec import Struct
 
-from qfbatch.figures import Cost, Figures, Summary, TimeCost
-from qfbatch.plans import ModelPlan, Prediction
+from qfbatch.planning.plans import ModelPlan, Prediction
 from qfbatch.pricing import SECONDS_PER_HOUR, Price
+from qfbatch.reporting.figures import Cost, Figures, Summary, TimeCost
 
 
 class Stay(Struct, frozen=True):

@@ -13,10 +13,13 @@ from dataclasses import dataclass
 
 import msgspec
 
-from qfbatch.admission import Door
 from qfbatch.credentials import Authorizer, unspoken
+from qfbatch.flow.admission import Door
+from qfbatch.flow.recording import Course, record_of
+from qfbatch.flow.rotation import take_note
+from qfbatch.flow.routing import Route, Target
+from qfbatch.flow.stopping import RunStopping, Stop, address, job_refused, nothing_succeeds
 from qfbatch.progress.events import AttemptFailed, Observer, Paused, Refused, Throttled
-from qfbatch.recording import Course, record_of
 from qfbatch.records import (
     Action,
     Completion,
@@ -26,10 +29,7 @@ from qfbatch.records import (
     Request,
 )
 from qfbatch.retry import Outcome, further_attempts, tokens_of
-from qfbatch.rotation import take_note
-from qfbatch.routing import Route, Target
 from qfbatch.service.dialect import Call
-from qfbatch.stopping import RunStopping, Stop, address, job_refused, nothing_succeeds
 from qfbatch.tokens import SMOOTHING, estimate_usage
 from qfbatch.transport import HttpCall, TransportError
 

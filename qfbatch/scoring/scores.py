@@ -1,11 +1,11 @@
-"""What scoring a run's answers came to, as frozen values: what `scoring` works out and every report shows."""
+"""What scoring a run's answers came to, as frozen values: what `scored` works out and every report shows."""
 
 from __future__ import annotations
 
 from msgspec import Struct, field
 
-from qfbatch.figures import Value
-from qfbatch.intervals import CONFIDENCE, Interval
+from qfbatch.reporting.figures import Value
+from qfbatch.scoring.intervals import CONFIDENCE, Interval
 
 
 class ScorerNote(Struct, frozen=True):

@@ -14,21 +14,28 @@ from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 
-from qfbatch.admission import Admission
 from qfbatch.breaker import PROVEN_ALIKE_ROWS, Breaker, BreakerPolicy
 from qfbatch.budget import BudgetGuard, cost_toward_budget, uncounted_note
 from qfbatch.checkpoint.interface import Commits
 from qfbatch.checkpoint.parts import PartSummary
-from qfbatch.connecting import Connection, connections, service_addresses
-from qfbatch.crew import Crew
 from qfbatch.errors import BudgetReached, Interrupted, QfbatchError, RunDirectoryError
-from qfbatch.eventloop import new_event_loop
-from qfbatch.feed import Feed, ShardWork
+from qfbatch.flow.admission import Admission
+from qfbatch.flow.connecting import Connection, connections, service_addresses
+from qfbatch.flow.crew import Crew
+from qfbatch.flow.eventloop import new_event_loop
+from qfbatch.flow.feed import Feed, ShardWork
+from qfbatch.flow.loading import Loader
+from qfbatch.flow.recording import carried_on
+from qfbatch.flow.routing import Route, open_routes, own_gate, places_at_once
+from qfbatch.flow.session import OpenSession, RunOptions, RunResult, open_session
+from qfbatch.flow.signals import stop_on_signals
+from qfbatch.flow.stopping import Stop, StopButton
+from qfbatch.flow.watching import Watch
+from qfbatch.flow.worker import Surroundings, work
 from qfbatch.job.settings import Job, ModelSettings, ServiceSettings
 from qfbatch.limits.gate import Gate
 from qfbatch.limits.quota import Quota
-from qfbatch.loading import Loader
-from qfbatch.planning import keep_prediction
+from qfbatch.planning.planner import keep_prediction
 from qfbatch.progress.events import (
     Observer,
     RowsCommitted,
@@ -41,15 +48,8 @@ from qfbatch.progress.events import (
     to_all,
 )
 from qfbatch.reader.shard_reader import ShardReader
-from qfbatch.recording import carried_on
 from qfbatch.records import Record, Request
-from qfbatch.routing import Route, open_routes, own_gate, places_at_once
-from qfbatch.session import OpenSession, RunOptions, RunResult, open_session
-from qfbatch.signals import stop_on_signals
-from qfbatch.stopping import Stop, StopButton
 from qfbatch.tally import Tally, total
-from qfbatch.watching import Watch
-from qfbatch.worker import Surroundings, work
 
 PULSE_S = 0.5
 MINIMUM_QUIET_S = 30.0

@@ -9,7 +9,7 @@ from enum import StrEnum
 
 from msgspec import Struct
 
-from qfbatch.figures import Figures
+from qfbatch.reporting.figures import Figures
 
 
 class Matching(StrEnum):

@@ -19,7 +19,7 @@ from qfbatch.checkpoint.sampling import Answered, sample_answers
 from qfbatch.errors import QfbatchError
 from qfbatch.fingerprint import agree, fingerprint
 from qfbatch.job.settings import LOCAL, Job, ModelSettings
-from qfbatch.plans import ASSUMED, SEEN
+from qfbatch.planning.plans import ASSUMED, SEEN
 from qfbatch.render.numbers import things
 from qfbatch.server.embedded import MAX_TOKENS, SLOTS
 from qfbatch.tokens import FIRST_EXPECTED_COMPLETION, estimate

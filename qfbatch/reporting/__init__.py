@@ -1,0 +1,1 @@
+"""What a run came to, from its results alone: figures, comparisons, gates, samples to read."""
