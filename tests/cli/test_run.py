@@ -44,7 +44,10 @@ def test_a_complete_run_makes_no_call(desk: Desk) -> None:
     again = desk.process("run", "job.yaml")
     assert again.code == 0
     assert again.out == ""
-    assert again.err == "runs/desk is complete: 5 succeeded, 0 failed. No call was made.\n"
+    assert again.err == (
+        "runs/desk is complete: 5 succeeded, 0 failed. No call was made.\n"
+        "what it came to: qfbatch report runs/desk\n"
+    )
     assert desk.server.calls(endpoint) == before
     assert set(before.values()) == {(1, 1)}
 

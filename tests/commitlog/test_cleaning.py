@@ -75,7 +75,9 @@ def test_the_command(
     with job.session(point="log.part-put") as session:
         assert session.end().killed
     shown = CliRunner().invoke(main, ["clean", str(job.address)])
-    assert (0, 1) == (shown.exit_code, shown.stdout.count(".parquet"))
+    assert shown.exit_code == 0
+    # One of each shard whose part was being put at that moment, and the others may have come as far.
+    assert shown.stdout.count(".parquet") in (1, 2)
     assert "add --yes" in shown.stderr
     removed = CliRunner().invoke(main, ["clean", "job.yaml", "--yes"])
     assert (0, shown.stdout) == (removed.exit_code, removed.stdout)

@@ -14,6 +14,7 @@ KEY = ["model", "row_id"]
 OF_THE_MOMENT = [
     "attempts",
     "discarded_tokens",
+    "discarded_cost",
     "latency_s",
     "time_to_first_token_s",
     "wait_s",
