@@ -44,6 +44,14 @@ def test_every_page_can_be_found(page: Path) -> None:
     assert page in found | {ROOT / "docs" / "README.md"}
 
 
+def test_the_changelog_has_each_heading_once() -> None:
+    """Of a version all additions stand together, and so do all changes: parallel work tends to begin them anew."""
+    versions = re.split(r"(?m)^## ", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"))[1:]
+    for version in versions:
+        headings = re.findall(r"(?m)^### .*$", version)
+        assert sorted(set(headings)) == sorted(headings)
+
+
 class TestTranslation:
     """README.zh-CN.md says what README.md says: what both must name is compared, the words are not."""
 
