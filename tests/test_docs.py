@@ -45,7 +45,7 @@ def test_every_page_can_be_found(page: Path) -> None:
 
 
 def test_the_changelog_has_each_heading_once() -> None:
-    """Of a version all additions stand together, and so do all changes: parallel work tends to begin them anew."""
+    """Of a version all additions stand together, and so do all changes, whoever added last."""
     versions = re.split(r"(?m)^## ", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"))[1:]
     for version in versions:
         headings = re.findall(r"(?m)^### .*$", version)
