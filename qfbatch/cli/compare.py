@@ -12,7 +12,7 @@ import click
 from qfbatch.checkpoint.results import scan_results
 from qfbatch.cli.output import emit, wants_color
 from qfbatch.cli.page import Page
-from qfbatch.cli.report import FORMATS
+from qfbatch.cli.report import format_option
 from qfbatch.cli.target import Run, open_run
 from qfbatch.errors import UsageError
 from qfbatch.render import comparison_text
@@ -46,14 +46,7 @@ TWO = 2
     metavar="N",
     help="How many rows to show of each kind: broken, mended, other answer.",
 )
-@click.option(
-    "--format",
-    "form",
-    type=click.Choice(FORMATS),
-    default="table",
-    show_default=True,
-    help="How to print it.",
-)
+@format_option
 @click.option(
     "--html",
     type=click.Path(path_type=Path),

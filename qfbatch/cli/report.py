@@ -33,6 +33,14 @@ from qfbatch.scoring.evaluation import Evaluation
 
 REPORT = "report.json"
 FORMATS = ("table", "json", "csv", "markdown")
+format_option = click.option(
+    "--format",
+    "form",
+    type=click.Choice(FORMATS),
+    default="table",
+    show_default=True,
+    help="How to print it.",
+)
 GATE_FAILED = 1
 
 
@@ -71,14 +79,7 @@ class _LeastScoreType(click.ParamType[LeastScore]):
 @click.command("report")
 @click.argument("targets", nargs=-1, required=True, metavar="TARGET...")
 @click.option("--by", multiple=True, metavar="COLUMN", help="Also by the values of this column; repeatable.")
-@click.option(
-    "--format",
-    "form",
-    type=click.Choice(FORMATS),
-    default="table",
-    show_default=True,
-    help="How to print it.",
-)
+@format_option
 @click.option(
     "--html",
     type=click.Path(path_type=Path),

@@ -1,6 +1,6 @@
 """Calls from the event loop's own sockets: the way of nearly all runs, where no proxy stands between.
 
-A fifth of a full HTTP library's processor time for each call, in one thread, and a call that is given up
+A third of a full HTTP library's processor time for each call, in one thread, and a call that is given up
 ends at the service too, for its connection is closed; a library that works in threads of its own lets it go
 on, at the user's expense. Measured in docs/performance.md.
 """
