@@ -84,6 +84,8 @@ class Shard(Struct, frozen=True, gc=False):
         offset: where reading starts: byte offset of the first line (JSONL, uncompressed), row index from 0
             (Parquet).
         estimated_prompt_tokens: sum of `tokens.estimate` over its prompts; None in runs begun before 0.2.
+        answer_caps: how long answers may be where rows say so themselves (`tokens.answer_cap`): tokens, and
+            how many of the rows; ascending. Close ones are one where there are very many.
     """
 
     number: int
@@ -92,6 +94,7 @@ class Shard(Struct, frozen=True, gc=False):
     rows: int
     offset: int
     estimated_prompt_tokens: int | None = None
+    answer_caps: tuple[tuple[int, int], ...] = ()
 
 
 class SourceFile(Struct, frozen=True, gc=False):

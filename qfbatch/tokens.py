@@ -7,11 +7,14 @@ for this much before a call and settled with the reported usage afterwards; plan
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from typing import Any
 
 from qfbatch.records import Usage, UsageSource
 
 FIRST_EXPECTED_COMPLETION = 128  # tokens of an answer, until answers have been seen
 SMOOTHING = 0.05  # weight of the newest answer in what is expected of the next
+CAPS = ("max_tokens", "max_completion_tokens", "max_output_tokens")  # body fields that bound an answer
 
 # The blocks of the Han script: radicals, the iteration mark and zero, Hangzhou numerals, the unified
 # ideographs with their extensions, compatibility ideographs.
@@ -35,6 +38,15 @@ def estimate(text: str) -> int:
         han = sum(map(len, _HAN_RUN.findall(text)))
         words = len(_WORD.findall(text))
     return han - (-13 * words // 10)  # whole numbers: 1.3 * 10 in floats would round up to 14
+
+
+def answer_cap(parameters: Mapping[str, Any]) -> tuple[str, int] | None:
+    """The body field that bounds an answer, and the most tokens it allows; None where nothing does."""
+    for name in CAPS:
+        value = parameters.get(name)
+        if isinstance(value, int) and not isinstance(value, bool) and value > 0:
+            return name, value
+    return None
 
 
 def estimate_usage(prompt: str, result: str) -> Usage:

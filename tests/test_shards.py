@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from qfbatch.records import Shard
-from qfbatch.shards import ShardCutter
+from qfbatch.shards import CAPS_KEPT, ShardCutter
 
 
 def test_a_shard_never_spans_files() -> None:
@@ -23,6 +24,25 @@ def test_a_shard_never_spans_files() -> None:
         Shard(1, "a", 3, 1, 20),
         Shard(2, "b", 2, 2, 5),
     ]
+
+
+def test_the_answer_caps_of_a_shard() -> None:
+    """Caps are counted for the shard whose row states them; very many become few, no row is lost."""
+    cutter = ShardCutter(2)
+    cutter.add([1, 2, 3], [0, 10, 20])
+    cutter.cap([8, None, 8])
+    cutter.add([4], [30])
+    cutter.cap([16])
+    cutter.end_file("a")
+    assert [((8, 1),), ((8, 1), (16, 1))] == [shard.answer_caps for shard in cutter.shards]
+    many = ShardCutter(1000)
+    many.add(range(1000), range(1000))
+    many.cap(range(1, 1001))
+    many.end_file("b")
+    (shard,) = many.shards
+    assert len(shard.answer_caps) == CAPS_KEPT
+    assert sum(rows for _, rows in shard.answer_caps) == 1000
+    assert sum(cap * rows for cap, rows in shard.answer_caps) == pytest.approx(500_500, rel=0.01)
 
 
 @given(

@@ -6,9 +6,11 @@ Bounded, however much is done: a few parts and journals, spread over the run, an
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
+import msgspec
 import pyarrow as pa
 from msgspec import Struct
 
@@ -21,20 +23,29 @@ from qfbatch.checkpoint.manifest import read_manifest
 from qfbatch.checkpoint.parts import find_part_rows
 from qfbatch.checkpoint.place import RunPlace, StoredRun
 from qfbatch.records import Status
+from qfbatch.tokens import answer_cap
 
 SAMPLE_FILES = 4  # of each kind
 SAMPLE_ROWS = 2000
-_COLUMNS = ["prompt", "status", "prompt_tokens", "completion_tokens", "latency_s"]
+_COLUMNS = ["prompt", "status", "prompt_tokens", "completion_tokens", "latency_s", "parameters"]
 _Item = TypeVar("_Item")
 
 
 class Answered(Struct, frozen=True, gc=False):
-    """What one answer tells of others: what was asked, what the service counted, how long the call took."""
+    """What one answer tells of others.
+
+    Attributes:
+        prompt: what was asked.
+        prompt_tokens, completion_tokens: what the service counted.
+        latency_s: how long the call took.
+        cap: the most tokens that the request allowed; None where it did not say.
+    """
 
     prompt: str
     prompt_tokens: int | None
     completion_tokens: int | None
     latency_s: float | None
+    cap: int | None = None
 
 
 def sample_answers(place: RunPlace, model: str) -> list[Answered]:
@@ -84,9 +95,9 @@ def _of_log(run: StoredRun, model: str) -> list[Answered]:
 
 def _of_table(table: pa.Table) -> Iterable[Answered]:
     columns = (table[name].to_pylist() for name in _COLUMNS)
-    for prompt, status, prompt_tokens, completion_tokens, latency_s in zip(*columns, strict=True):
+    for prompt, status, prompt_tokens, completion_tokens, latency_s, sent in zip(*columns, strict=True):
         if status == Status.SUCCEEDED:
-            yield Answered(prompt, prompt_tokens, completion_tokens, latency_s)
+            yield Answered(prompt, prompt_tokens, completion_tokens, latency_s, _cap(sent))
 
 
 def _of_journal(path: Path) -> Iterable[Answered]:
@@ -96,7 +107,19 @@ def _of_journal(path: Path) -> Iterable[Answered]:
         return  # closed just now
     for record in latest(records):
         if record.status is Status.SUCCEEDED:
-            yield Answered(record.prompt, record.prompt_tokens, record.completion_tokens, record.latency_s)
+            yield Answered(
+                record.prompt,
+                record.prompt_tokens,
+                record.completion_tokens,
+                record.latency_s,
+                _cap(record.parameters),
+            )
+
+
+@lru_cache(maxsize=1024)  # most rows are asked with the same parameters
+def _cap(sent: str) -> int | None:
+    cap = answer_cap(msgspec.json.decode(sent, type=dict[str, Any]))
+    return None if cap is None else cap[1]
 
 
 __all__ = ["Answered", "sample_answers"]

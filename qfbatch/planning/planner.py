@@ -7,7 +7,7 @@ that of the run's own limits, tried over simulated time (`forecast`).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import polars as pl
 from msgspec import Struct
@@ -25,7 +25,7 @@ from qfbatch.flow.session import OpenSession, RunOptions
 from qfbatch.flow.surveying import OnSurvey, survey_input
 from qfbatch.job.settings import Job, ModelSettings
 from qfbatch.limits.quota import Quota
-from qfbatch.planning.expecting import Expectation, expectations
+from qfbatch.planning.expecting import Caps, Expectation, expectations
 from qfbatch.planning.forecast import Load, Way, forecast
 from qfbatch.planning.plans import BudgetPlan, ModelPlan, Plan, Prediction
 from qfbatch.reader.changes import changed_files
@@ -86,7 +86,8 @@ def predict(job: Job, session: OpenSession) -> Plan:
     for name, standing in session.standing.items():
         items = session.work[name]
         tokens = sum(_estimated(found, item.shard) * item.left / item.shard.rows for item in items)
-        work[name] = _Work(standing.rows, standing.failed, standing.left, tokens)
+        caps = _caps((item.shard, item.left) for item in items)
+        work[name] = _Work(standing.rows, standing.failed, standing.left, tokens, caps)
     return _plan(
         job,
         found,
@@ -125,12 +126,14 @@ class _Work(Struct, frozen=True):
         done, failed: rows with a record, and of these with a failed one.
         left: rows to be asked.
         estimated_tokens: of their prompts.
+        caps: these rows by how long they themselves allow their answers to be.
     """
 
     done: int
     failed: int
     left: int
     estimated_tokens: float
+    caps: Caps
 
 
 def _done(results: pl.LazyFrame) -> _Done:
@@ -160,6 +163,7 @@ def _work(found: Survey, model: str, done: _Done, options: RunOptions) -> _Work:
     """One model's work; rows done are taken for the first of their shard where a limit cuts it."""
     done_rows = failed_rows = left = first = 0
     tokens = 0.0
+    opened = []
     for shard in found.shards:
         rows, failed = done.shards.get((model, shard.number), (0, 0))
         done_rows += rows
@@ -171,7 +175,22 @@ def _work(found: Survey, model: str, done: _Done, options: RunOptions) -> _Work:
             open_rows += min(failed, wanted)
         left += open_rows
         tokens += _estimated(found, shard) * open_rows / shard.rows
-    return _Work(done_rows, failed_rows, left, tokens)
+        opened.append((shard, open_rows))
+    return _Work(done_rows, failed_rows, left, tokens, _caps(opened))
+
+
+def _caps(opened: Iterable[tuple[Shard, int]]) -> Caps:
+    """Rows left, so many of each shard, by their own answer caps: those of a shard in its proportions."""
+    caps: dict[int | None, float] = {}
+    for shard, rows in opened:
+        if not rows:
+            continue
+        share = rows / shard.rows
+        silent = shard.rows - sum(some for _, some in shard.answer_caps)
+        for cap, some in ((None, silent), *shard.answer_caps):
+            if some:
+                caps[cap] = caps.get(cap, 0.0) + some * share
+    return caps
 
 
 def _estimated(found: Survey, shard: Shard) -> float:
@@ -190,7 +209,7 @@ def _plan(
     spent_tokens: int,
     spent: Mapping[str, float],
 ) -> Plan:
-    expected = expectations(job)
+    expected = expectations(job, {name: some.caps for name, some in work.items()})
     loads = [_load(job, model, work[model.name], expected[model.name]) for model in job.models]
     times = forecast(job.limits, loads, job.quotas)
     guessed = [load.name for load in loads if load.calls and expected[load.name].guessed]

@@ -20,9 +20,10 @@ from qfbatch.reader.parquet import parquet_blocks, row_count
 from qfbatch.reader.problems import MAX_PROBLEMS, Problems
 from qfbatch.reader.rows import PARAMETERS, RowError, id_of, required_columns, row_parameters
 from qfbatch.records import SourceFile, Survey
+from qfbatch.service.parameters import body_fields
 from qfbatch.shards import ShardCutter
 from qfbatch.template import TemplateError, quoted
-from qfbatch.tokens import estimate
+from qfbatch.tokens import answer_cap, estimate
 
 CheckParameters = Callable[[Mapping[str, Any]], Sequence[str]]
 OnProgress = Callable[[int, int], None]
@@ -186,7 +187,8 @@ class _Surveyor:
         try:
             prompts = list(map(self._render, block.rows))
             ids = self._ids(block.rows)
-            if seen.get(PARAMETERS):
+            own = seen.get(PARAMETERS)
+            if own:
                 self._check_all_parameters(block.rows)
         except (TemplateError, RowError):
             self._explain(source_file, block)
@@ -196,6 +198,8 @@ class _Surveyor:
         tokens = list(map(estimate, prompts))
         self._tokens += sum(tokens)
         self._cutter.count(tokens)
+        if own:
+            self._cutter.cap(list(map(_own_cap, block.rows)))
         self._duplicates.add(ids)
         if self._on_keys is not None:
             self._on_keys(row_keys(ids, prompts, block.rows))
@@ -270,6 +274,12 @@ class _Surveyor:
                                 source_row=number,
                             )
                         )
+
+
+def _own_cap(row: Mapping[str, Any]) -> int | None:
+    """The most tokens that a row itself allows its answer; None where it does not say."""
+    cap = answer_cap(body_fields(row_parameters(row)))
+    return None if cap is None else cap[1]
 
 
 def _id_blocks(file: InputFile, name: str) -> Iterator[Block]:

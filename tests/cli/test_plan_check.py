@@ -101,6 +101,36 @@ def test_a_first_plan_says_that_it_guesses(desk: Desk) -> None:
     assert (plan(desk)["time_range_s"], plan(desk)["notes"]) == (None, [])
 
 
+def test_rows_that_bound_their_answers(desk: Desk) -> None:
+    """A row's own `max_tokens` counts: before an answer as the most there can be, then by answers alike."""
+    own = [8, 8, 8, 40, 40, 40, 40, 40, None, None]
+    desk.rows(
+        [
+            {"id": f"r{number}", "prompt": "a b", "parameters": cap and {"max_tokens": cap}}
+            for number, cap in enumerate(own)
+        ]
+    )
+    models = [{"name": "m", "endpoint": desk.server.endpoint("words,tokens=20"), "price": PRICE}]
+    desk.job(
+        service={"base_url": f"{desk.server.base_url}/v2", "api": "openai", "auth": "none"},
+        models=models,
+        parameters={"max_tokens": 100},
+    )
+    at_most = "at most: as many as max_tokens allows"
+    (model,) = plan(desk)["models"]
+    assert [model["completion_tokens"], model["completion_basis"]] == [
+        3 * 8 + 5 * 40 + 2 * 100,
+        f"at most: as many as each row's own parameters allow; for rows that do not say, {at_most}",
+    ]
+    assert desk.type("run", "job.yaml", "--limit", "4").code == 0
+    (model,) = plan(desk)["models"]
+    assert model["completion_basis"].endswith(", by how long each row allows its answer to be")
+    assert desk.type("run", "job.yaml").code == 0
+    came = desk.results().filter(pl.col("source_row") > 4)["completion_tokens"].sum()
+    assert model["completion_tokens"] == pytest.approx(came, rel=0.15)
+    assert model["cost"] == pytest.approx(model["prompt_tokens"] + model["completion_tokens"])
+
+
 def test_plan_for_the_embedded_server(desk: Desk) -> None:
     """Where the embedded model answers, the plan assumes its server's cap and the pace of a small machine."""
     desk.rows(160)
