@@ -52,8 +52,9 @@ class Feed:
         self._load = load
         self._finished = finished
         self._ready: deque[Request] = deque()
+        self._borrowed: deque[Request] = deque()  # at hand, too, but others' and not to be handed on again
         self._left: dict[int, int] = {}
-        self._ahead: asyncio.Task[tuple[int, list[Request]] | None] | None = None
+        self._ahead: asyncio.Task[tuple[ShardWork, list[Request]] | None] | None = None
         self._loading = asyncio.Lock()
         self._closed_one = asyncio.Event()
         self._stopped = False
@@ -64,10 +65,12 @@ class Feed:
         Raises:
             InputError: if the input changed under the run.
         """
+        if self._borrowed:
+            return self._borrowed.popleft()
         if self._ready:
             return self._ready.popleft()
         async with self._loading:
-            while not self._ready:
+            while not self._ready and not self._borrowed:
                 while len(self._left) >= OPEN_SHARDS:
                     if self._stopped:
                         return None  # rows given up are never recorded: their shards would stay open for ever
@@ -80,13 +83,15 @@ class Feed:
                 if loaded is None:
                     return None
                 self._ahead = asyncio.create_task(self._load_next())
-                number, requests = loaded
+                work, requests = loaded
+                number = work.shard.number
                 # Rows of a shard that is open here come back from where they were handed on to.
+                borrowed = bool(work.requests) and number not in self._left
                 self._left.setdefault(number, len(requests))
-                self._ready.extend(requests)
+                (self._borrowed if borrowed else self._ready).extend(requests)
                 if not self._left[number]:
                     self._shard_done(number)
-            return self._ready.popleft()
+            return (self._borrowed or self._ready).popleft()
 
     def recorded(self, request: Request) -> None:
         """A handed-out request has its record."""
@@ -100,15 +105,18 @@ class Feed:
             self._shard_done(shard)
 
     def give_up(self, shard: int) -> None:
-        """The rows of a shard that nobody has taken yet are somebody else's again."""
-        given_up = sum(request.shard == shard for request in self._ready)
-        self._ready = deque(request for request in self._ready if request.shard != shard)
+        """The rows of a borrowed shard that nobody has taken yet are no longer to be worked here."""
+        given_up = sum(request.shard == shard for request in self._borrowed)
+        self._borrowed = deque(request for request in self._borrowed if request.shard != shard)
         for _ in range(given_up):
             self.ended(shard)
 
     @property
     def ready(self) -> int:
-        """Requests at hand that nobody has taken yet."""
+        """Requests at hand that nobody has taken yet and that may be handed on: none that were borrowed.
+
+        Those handed on a second time could come back to their owner, whom the first borrower then owes them.
+        """
         return len(self._ready)
 
     def hand_on(self, rows: int) -> list[Request]:
@@ -139,13 +147,13 @@ class Feed:
         self._closed_one.set()
         self._finished(number)
 
-    async def _load_next(self) -> tuple[int, list[Request]] | None:
+    async def _load_next(self) -> tuple[ShardWork, list[Request]] | None:
         work = await anext(self._work, None)
         if work is None:
             return None
         if work.requests:
-            return work.shard.number, list(work.requests)
-        return work.shard.number, await asyncio.to_thread(self._load, work)
+            return work, list(work.requests)
+        return work, await asyncio.to_thread(self._load, work)
 
 
 async def _in_order(work: Iterable[ShardWork]) -> AsyncIterator[ShardWork]:

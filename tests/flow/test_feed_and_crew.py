@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 
 import pytest
 
@@ -69,6 +70,38 @@ def test_each_shard_is_finished_once_with_its_last_row() -> None:
         source.feed.recorded(rows[0])
         assert [1, 2, 4, 3, 0] == source.finished
         await source.feed.close()
+
+    simulate(main())
+
+
+def test_borrowed_rows_are_not_handed_on_again() -> None:
+    """Rows of others' shards are taken first and stay; own ones may go, and come back."""
+
+    async def main() -> None:
+        own, lent = Shard(0, "in.jsonl", 1, 3, 0), Shard(1, "in.jsonl", 4, 2, 0)
+        back = asyncio.Event()
+
+        async def work() -> AsyncIterator[ShardWork]:
+            yield ShardWork(own, 3)
+            yield ShardWork(lent, 2, 2, tuple(request(n, shard=1) for n in (3, 4)))
+            await back.wait()
+            yield ShardWork(own, 3, 1, (request(2, shard=0),))
+
+        finished: list[int] = []
+        feed = Feed(work(), lambda _: [request(n, shard=0) for n in range(3)], finished.append)
+        taken = [await feed.take()]
+        assert ["r2"] == [row.row_id for row in feed.hand_on(1)]
+        taken += [await feed.take(), await feed.take()]
+        assert 0 == feed.ready
+        assert [] == feed.hand_on(2)
+        back.set()
+        taken += [await feed.take(), await feed.take()]
+        assert ["r0", "r1", "r3", "r4", "r2"] == [row.row_id for row in taken if row is not None]
+        for row in taken:
+            assert row is not None
+            feed.recorded(row)
+        assert [1, 0] == finished
+        await feed.close()
 
     simulate(main())
 
