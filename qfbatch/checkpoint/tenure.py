@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
@@ -129,14 +129,17 @@ class LocalTenure:
         return found
 
     def begin(self, manifest: Manifest) -> None:
-        """See `Tenure.begin`."""
+        """See `Tenure.begin`; what the lock told of the session before is in the manifest from here on."""
         write_manifest(self._layout, manifest)
+        self.lock.ended = None
 
     def end(self, manifest: Manifest, session: Session) -> None:
-        """See `Tenure.end`; without it the session looks like one that was killed."""
+        """See `Tenure.end`; where the manifest has no room for it the lock's file does."""
         sessions = (*manifest.sessions[:-1], session)
-        with suppress(StorageError):
+        try:
             write_manifest(self._layout, msgspec.structs.replace(manifest, sessions=sessions))
+        except StorageError:
+            self.lock.ended = session
 
     def open(
         self, models: Sequence[str], shards: Sequence[Shard], columns: Sequence[InputColumn], run_id: str
