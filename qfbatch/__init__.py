@@ -29,7 +29,7 @@ if TYPE_CHECKING:
         UsageError,
     )
     from qfbatch.flow.session import RunResult
-    from qfbatch.interface import load_job, open_results, plan, run, run_async
+    from qfbatch.interface import load_job, open_results, plan, run, run_async, score_run
     from qfbatch.job.settings import Job, ModelSettings
     from qfbatch.planning.plans import ModelPlan, Plan
     from qfbatch.pricing import Price
@@ -45,6 +45,7 @@ if TYPE_CHECKING:
         Throttled,
     )
     from qfbatch.records import Record, Status
+    from qfbatch.scoring.scores import Score, Scores
 
 _HOMES = {
     "qfbatch.errors": (
@@ -57,7 +58,7 @@ _HOMES = {
         "ServiceRefused",
         "UsageError",
     ),
-    "qfbatch.interface": ("load_job", "open_results", "plan", "run", "run_async"),
+    "qfbatch.interface": ("load_job", "open_results", "plan", "run", "run_async", "score_run"),
     "qfbatch.job.settings": ("Job", "ModelSettings"),
     "qfbatch.planning.plans": ("ModelPlan", "Plan"),
     "qfbatch.pricing": ("Price",),
@@ -73,6 +74,7 @@ _HOMES = {
         "Throttled",
     ),
     "qfbatch.records": ("Record", "Status"),
+    "qfbatch.scoring.scores": ("Score", "Scores"),
     "qfbatch.flow.session": ("RunResult",),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
@@ -98,6 +100,8 @@ __all__ = [
     "RunEnded",
     "RunResult",
     "RunStarted",
+    "Score",
+    "Scores",
     "ServiceRefused",
     "ShardClosed",
     "Status",
@@ -109,6 +113,7 @@ __all__ = [
     "plan",
     "run",
     "run_async",
+    "score_run",
 ]
 
 

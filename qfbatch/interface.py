@@ -16,10 +16,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
 
+import msgspec
 import polars as pl
 
-from qfbatch.checkpoint.manifest import read_manifest
-from qfbatch.checkpoint.place import run_place
+from qfbatch.checkpoint.manifest import Manifest, read_manifest
+from qfbatch.checkpoint.place import RunPlace, run_place
 from qfbatch.checkpoint.results import scan_results
 from qfbatch.errors import UsageError
 from qfbatch.flow import runner
@@ -33,6 +34,10 @@ from qfbatch.planning import planner as planning
 from qfbatch.planning.plans import Plan
 from qfbatch.pricing import Price
 from qfbatch.progress.events import Event, Observer
+from qfbatch.reporting.report import json_columns
+from qfbatch.scoring.evaluation import Evaluation, evaluation_in, evaluation_of
+from qfbatch.scoring.scored import evaluate, with_scores
+from qfbatch.scoring.scores import Scores
 from qfbatch.storage.access import StorageAccess
 from qfbatch.storage.address import parse_path
 
@@ -166,27 +171,66 @@ async def run_async(
     return _checked(result, check=check)
 
 
-def open_results(target: Job | str | Path) -> pl.LazyFrame:
+def open_results(target: Job | str | Path, *, scores: bool = False) -> pl.LazyFrame:
     """All rows answered so far, each row and model once, also while another process runs the job.
 
     Args:
         target: the job, or its run directory.
+        scores: with a column `score_<name>` for each of the job's scorers, as `score_run` judges.
 
     Returns:
         A frame with the columns of the results; without rows where there are none yet.
 
     Raises:
-        UsageError: there is no run.
+        UsageError: there is no run, or a scorer cannot be used.
         RunDirectoryError: the run directory cannot be read.
     """
+    place, manifest = _run_of(target)
+    results = scan_results(place)
+    if not scores:
+        return results
+    judged = _evaluation(target, manifest)
+    return with_scores(results, judged.scorers, json_columns=json_columns(manifest))
+
+
+def score_run(target: Job | str | Path, *, by: Sequence[str] = ()) -> Scores:
+    """What the job's scorers (`evaluation`) make of the rows answered so far.
+
+    Args:
+        target: the job, judged as it says now; or a run directory, judged as its last start said, without own
+            scorers, which are code: they are named in `not_run`.
+        by: columns to group by as well: carried ones or those of the results.
+
+    Returns:
+        Means with intervals by model and group, and models against each other; without any of them where the
+        job asks for no scores.
+
+    Raises:
+        UsageError: there is no run, no such column, or a scorer cannot be used.
+        RunDirectoryError: the run directory cannot be read.
+    """
+    place, manifest = _run_of(target)
+    judged = _evaluation(target, manifest)
+    if not judged.scorers:
+        return Scores(scorers=(), by=tuple(by), not_run=judged.not_run)
+    found = evaluate(scan_results(place), judged.scorers, by=by, json_columns=json_columns(manifest))
+    return msgspec.structs.replace(found, not_run=judged.not_run)
+
+
+def _evaluation(target: Job | str | Path, manifest: Manifest) -> Evaluation:
+    return evaluation_of(target) if isinstance(target, Job) else evaluation_in(manifest.job)
+
+
+def _run_of(target: Job | str | Path) -> tuple[RunPlace, Manifest]:
     if isinstance(target, Job):
         place = run_place(target.output_path, target.access)
     else:
         path = parse_path(target) if isinstance(target, str) else target
         place = run_place(path, StorageAccess(_environment()))
-    if read_manifest(place) is None:
+    manifest = read_manifest(place)
+    if manifest is None:
         raise UsageError(f"{place}: there is no run.", hint="Run the job first: qfbatch.run(job).")
-    return scan_results(place)
+    return place, manifest
 
 
 def _environment() -> dict[str, str]:

@@ -95,6 +95,7 @@ THIRD_PARTY: dict[str, tuple[str, ...]] = {
         "flow.rehoming",  # a run's answers, looked up by what was asked
         "reporting.report",  # hands that frame to what works it out
         "reporting.sampling",
+        "scoring.contrast",  # two sides' scores, row by row
         "scoring.scored",
         "reporting.summary",
         "reporting.superseded",  # what is there and not here

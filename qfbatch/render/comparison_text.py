@@ -12,6 +12,7 @@ from qfbatch.render import markdown, numbers, table
 from qfbatch.render.changes import Change, changes, failure_changes, fates, side_names
 from qfbatch.render.csv_text import cell
 from qfbatch.render.layout import Block, Chapter, Column
+from qfbatch.render.scores_text import CONFIDENCE_TEXT, interval, number
 from qfbatch.reporting.compared import Comparison, Example, Kind, Shown
 
 FORMAT_VERSION = 1  # of the JSON document; raised when a key goes or changes its meaning
@@ -56,19 +57,24 @@ def as_json(comparisons: Sequence[Comparison]) -> str:
 
 
 def as_csv(comparisons: Sequence[Comparison]) -> str:
-    """For spreadsheets: one line a figure, in plain numbers."""
+    """For spreadsheets: one line a figure, in plain numbers; `low` and `high` bound a score's difference."""
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     names = ("left_directory", "left_model", "right_directory", "right_model")
-    writer.writerow([*names, "figure", "left", "right", "difference", "relative"])
+    writer.writerow([*names, "figure", "left", "right", "difference", "relative", "low", "high"])
     for comparison in comparisons:
         left, right = comparison.left, comparison.right
         sides = [left.directory, left.model, right.directory, right.model]
         for fate in fates(comparison):
-            writer.writerow([*sides, fate.figure, fate.left, fate.right, fate.right - fate.left, ""])
+            difference = fate.right - fate.left
+            writer.writerow([*sides, fate.figure, fate.left, fate.right, difference, "", "", ""])
         for change in changes(comparison):
             values = (change.left, change.right, change.difference, change.relative)
-            writer.writerow([*sides, change.figure, *(cell(value) for value in values)])
+            writer.writerow([*sides, change.figure, *(cell(value) for value in values), "", ""])
+        for score in comparison.scores:
+            bounds = (None, None) if score.interval is None else (score.interval.low, score.interval.high)
+            values = (score.left, score.right, score.difference, None, *bounds)
+            writer.writerow([*sides, f"score_{score.scorer}", *(cell(value) for value in values)])
     return buffer.getvalue()
 
 
@@ -76,6 +82,8 @@ def chapter(comparison: Comparison) -> Chapter:
     """The comparison's heading and its tables of figures, without examples."""
     left, right = (numbers.one_line(name) for name in side_names(comparison))
     blocks = [_rows(comparison, left, right), _figures(comparison, left, right)]
+    if comparison.scores:
+        blocks.append(_scores(comparison, left, right))
     failures = failure_changes(comparison)
     if failures:
         blocks.append(_failures(failures, left, right))
@@ -131,6 +139,35 @@ def _figures(comparison: Comparison, left: str, right: str) -> Block:
             (change.label, change.left_text, change.right_text, change_text(change))
             for change in changes(comparison)
             if change.left or change.right
+        ),
+    )
+
+
+def _scores(comparison: Comparison, left: str, right: str) -> Block:
+    return Block(
+        title="Scores, of the rows that both sides have one for",
+        columns=(
+            Column("score"),
+            Column(left, number=True),
+            Column(right, number=True),
+            Column("change", number=True),
+            Column(CONFIDENCE_TEXT, number=True),
+            Column("better", number=True, rank=1),
+            Column("worse", number=True, rank=1),
+            Column("rows", number=True),
+        ),
+        rows=tuple(
+            (
+                numbers.one_line(score.scorer),
+                number(score.left),
+                number(score.right),
+                number(score.difference, signed=True),
+                interval(score.interval, signed=True),
+                numbers.count(score.better),
+                numbers.count(score.worse),
+                numbers.count(score.rows),
+            )
+            for score in comparison.scores
         ),
     )
 

@@ -10,6 +10,7 @@ from enum import StrEnum
 from msgspec import Struct
 
 from qfbatch.reporting.figures import Figures
+from qfbatch.scoring.scores import ScoreChange
 
 
 class Matching(StrEnum):
@@ -108,6 +109,7 @@ class Comparison(Struct, frozen=True):
         matched_by: what made rows the same.
         rows: how they fared.
         examples: the first of each kind in the left side's order, as many of each as asked.
+        scores: what changed in the scores; empty where nothing scores both sides.
     """
 
     left: Side
@@ -115,6 +117,7 @@ class Comparison(Struct, frozen=True):
     matched_by: Matching
     rows: Rows
     examples: tuple[Example, ...] = ()
+    scores: tuple[ScoreChange, ...] = ()
 
 
 __all__ = ["Comparison", "Example", "Kind", "Matching", "Rows", "Shown", "Side"]

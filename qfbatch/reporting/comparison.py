@@ -6,6 +6,8 @@ once, in stretches, and never held; only the examples' texts are.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import polars as pl
 from msgspec import Struct
 
@@ -13,6 +15,10 @@ from qfbatch.errors import StorageError, UsageError
 from qfbatch.records import Status
 from qfbatch.reporting.compared import Comparison, Example, Kind, Matching, Rows, Shown, Side
 from qfbatch.reporting.summary import summarise
+from qfbatch.scoring.contrast import score_changes
+from qfbatch.scoring.scored import judged_rows
+from qfbatch.scoring.scorers import Scorer
+from qfbatch.scoring.scores import ScoreChange
 
 LONGEST_TEXT = 2000  # characters of an example's prompt or answer
 EXAMPLES = 10
@@ -29,12 +35,14 @@ class Subject(Struct, frozen=True):
         directory: the run directory, as the user named it.
         model: which of its models.
         results: all rows of the run (`checkpoint.results.scan_results`).
+        json_columns: carried columns whose values are JSON text, by their own names.
     """
 
     name: str
     directory: str
     model: str
     results: pl.LazyFrame
+    json_columns: frozenset[str] = frozenset()
 
     @property
     def rows(self) -> pl.LazyFrame:
@@ -43,7 +51,12 @@ class Subject(Struct, frozen=True):
 
 
 def compare(
-    left: Subject, right: Subject, *, match: Matching | None = None, examples: int = EXAMPLES
+    left: Subject,
+    right: Subject,
+    *,
+    match: Matching | None = None,
+    examples: int = EXAMPLES,
+    scorers: Sequence[Scorer] = (),
 ) -> Comparison:
     """Put two models' rows beside each other.
 
@@ -53,9 +66,10 @@ def compare(
         match: what makes rows the same; by default the `row_id`, or the prompt where they have no row_id in
             common. Equal prompts are told apart by their order.
         examples: how many rows to show of each kind.
+        scorers: what judges the answers of both.
 
     Raises:
-        UsageError: the sides have no row in common.
+        UsageError: the sides have no row in common, or a scorer's reference is no carried column of one.
         StorageError: the rows cannot be read.
     """
     sides = (left, right)
@@ -71,6 +85,7 @@ def compare(
         if not both.height:
             raise _nothing_in_common(left, right, match)
         shown = _examples(sides, both, examples)
+        scores = _scores(sides, both, scorers)
     except (pl.exceptions.PolarsError, OSError) as error:
         reason = " ".join(str(error).split())[:300]
         raise StorageError(
@@ -83,6 +98,7 @@ def compare(
         matched_by=matched_by,
         rows=_rows(both, one, other),
         examples=shown,
+        scores=scores,
     )
 
 
@@ -156,6 +172,15 @@ def _side(subject: Subject, slim: pl.DataFrame, both: pl.DataFrame, column: str)
     if slim.height > both.height:
         rows = rows.join(both.lazy().select(row_id=pl.col(column)), on="row_id", how="semi")
     return Side(subject.name, subject.directory, subject.model, slim.height, summarise(rows).models[0])
+
+
+def _scores(
+    sides: tuple[Subject, Subject], both: pl.DataFrame, scorers: Sequence[Scorer]
+) -> tuple[ScoreChange, ...]:
+    if not scorers:
+        return ()
+    left, right = (judged_rows(side.rows, scorers, json_columns=side.json_columns) for side in sides)
+    return score_changes(both, left, right, scorers)
 
 
 def _examples(sides: tuple[Subject, Subject], both: pl.DataFrame, number: int) -> tuple[Example, ...]:

@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 import polars as pl
+from msgspec import Struct
 
 from qfbatch.errors import StorageError
 from qfbatch.records import Status
@@ -23,6 +24,18 @@ SCORE_PREFIX = "score_"  # of a scorer's column beside the results' own
 
 _FAILURE_PREFIX = "scorer_failure_"
 _DIGITS = 12  # significant; further ones depend on the order of adding, and reports must not
+
+
+class JudgedRows(Struct, frozen=True):
+    """Scores row by row.
+
+    Attributes:
+        scores: `row_id` and, for each scorer, `score_<name>`: null where the row has no score.
+        errors: rows on which an own scorer failed, by its name; without those that failed on none.
+    """
+
+    scores: pl.DataFrame
+    errors: dict[str, int]
 
 
 def with_scores(
@@ -42,6 +55,35 @@ def with_scores(
     return _scored(results, scorers, frozenset(json_columns)).drop(
         [_FAILURE_PREFIX + scorer.name for scorer in scorers]
     )
+
+
+def judged_rows(
+    results: pl.LazyFrame, scorers: Sequence[Scorer], *, json_columns: Collection[str] = ()
+) -> JudgedRows:
+    """Each row's scores alone, without its texts.
+
+    Args:
+        results: rows of the results schema, of one model.
+        scorers: what judges them.
+        json_columns: carried columns whose values are JSON text, by their own names.
+
+    Raises:
+        UsageError: a reference is no carried column.
+    """
+    existing = results.collect_schema().names()
+    refuse_missing(_carried(existing), scorers)
+    rows = (
+        _scored(results.select(_looked_at(existing, scorers)), scorers, frozenset(json_columns))
+        .select(
+            "row_id",
+            *(pl.col(SCORE_PREFIX + scorer.name) for scorer in scorers),
+            *(pl.col(_FAILURE_PREFIX + scorer.name) for scorer in scorers),
+        )
+        .collect(engine="streaming")
+    )
+    errors = {scorer.name: rows[_FAILURE_PREFIX + scorer.name].count() for scorer in scorers}
+    scores = rows.select("row_id", *(SCORE_PREFIX + scorer.name for scorer in scorers))
+    return JudgedRows(scores, {name: count for name, count in errors.items() if count})
 
 
 def evaluate(
@@ -91,7 +133,7 @@ def evaluate(
             f"the results cannot be read: {reason}",
             hint="Run the same command again; if it fails again, check that disk.",
         ) from error
-    proportions = {scorer.name: _is_proportion(rows, scorer) for scorer in scorers}
+    proportions = {s.name: is_proportion(s, rows[SCORE_PREFIX + s.name]) for s in scorers}
     models = tuple(score for scorer in scorers for score in _scores(rows, scorer.name, proportions, {}))
     named = dict(zip(columns, keys, strict=True))
     return Scores(
@@ -170,10 +212,11 @@ def _judged(
     )
 
 
-def _is_proportion(rows: pl.DataFrame, scorer: Scorer) -> bool:
+def is_proportion(scorer: Scorer, *scores: pl.Series) -> bool:
+    """Whether all scores are 0 or 1: because the scorer has no others, or because these happen to be."""
     if scorer.proportion is not None:
         return scorer.proportion
-    return bool(rows[SCORE_PREFIX + scorer.name].drop_nulls().is_in([0.0, 1.0]).all())
+    return all(some.drop_nulls().is_in([0.0, 1.0]).all() for some in scores)
 
 
 def _scores(
@@ -208,7 +251,7 @@ def _scores(
                 failed=count["failed"],
                 left_out=count["rows"] - scored - count["failed"] - count["errors"],
                 errors=count["errors"],
-                mean=_rounded(mean),
+                mean=rounded(mean),
                 interval=_rounded_interval(interval),
             )
         )
@@ -260,7 +303,7 @@ def duel(both: pl.DataFrame, scorer: str, models: tuple[str, str], proportion: b
         rows=both.height,
         better=found["better"],
         worse=found["worse"],
-        difference=_rounded(difference),
+        difference=rounded(difference),
         interval=_rounded_interval(interval),
     )
 
@@ -274,7 +317,8 @@ def _failures(rows: pl.DataFrame, scorer: str) -> Iterator[ScorerFailure]:
         )
 
 
-def _rounded(value: float | None) -> float | None:
+def rounded(value: float | None) -> float | None:
+    """A figure without the digits that depend on the order of adding."""
     return None if value is None else float(f"{value:.{_DIGITS}g}")
 
 
@@ -284,4 +328,13 @@ def _rounded_interval(interval: Interval | None) -> Interval | None:
     return Interval(float(f"{interval.low:.{_DIGITS}g}"), float(f"{interval.high:.{_DIGITS}g}"))
 
 
-__all__ = ["SCORE_PREFIX", "duel", "evaluate", "with_scores"]
+__all__ = [
+    "SCORE_PREFIX",
+    "JudgedRows",
+    "duel",
+    "evaluate",
+    "is_proportion",
+    "judged_rows",
+    "rounded",
+    "with_scores",
+]

@@ -76,6 +76,34 @@ class Duel(Struct, frozen=True):
     interval: Interval | None = None
 
 
+class ScoreChange(Struct, frozen=True):
+    """One scorer's scores on both sides, over the rows that have a score on both.
+
+    Attributes:
+        scorer: its name.
+        rows: rows scored on both sides; all figures are of these.
+        left, right: the means; None without such a row.
+        difference: mean of the right scores less the left ones, row by row.
+        interval: of the difference, at `intervals.CONFIDENCE`; the sides can be told apart where it does
+            not hold 0. None where there are too few rows for one.
+        better, worse: rows on which the right score is higher, or lower.
+        left_only, right_only: rows of both sides that are scored on that one alone.
+        errors: answers, of either side, on which an own scorer failed.
+    """
+
+    scorer: str
+    rows: int
+    left: float | None = None
+    right: float | None = None
+    difference: float | None = None
+    interval: Interval | None = None
+    better: int = 0
+    worse: int = 0
+    left_only: int = 0
+    right_only: int = 0
+    errors: int = 0
+
+
 class ScorerFailure(Struct, frozen=True):
     """Rows on which an own scorer failed, with the first of them (by shard, then source row) as the example.
 
@@ -116,4 +144,4 @@ class Scores(Struct, frozen=True):
     confidence: float = CONFIDENCE
 
 
-__all__ = ["Duel", "Score", "ScorerFailure", "ScorerNote", "Scores"]
+__all__ = ["Duel", "Score", "ScoreChange", "ScorerFailure", "ScorerNote", "Scores"]

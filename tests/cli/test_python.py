@@ -69,6 +69,26 @@ def test_the_document_works(here: Desk) -> None:
     assert lines[-2].startswith("{'CNY': ")
 
 
+def test_scores(here: Desk) -> None:
+    """A job's scorers judge its rows, by group too, and row by row; so does a run directory."""
+    here.rows(["even", "odd", "x"])
+    here.job(evaluation=[{"scorer": "exact_match", "reference": "topic"}])
+    job = qfbatch.load_job("job.yaml")
+    with pytest.raises(qfbatch.UsageError, match="there is no run"):
+        qfbatch.score_run(job)
+    qfbatch.run(job)
+    scores = qfbatch.score_run(job, by=["topic"])
+    (score,) = scores.models
+    assert score.scored == 3
+    assert score.mean == pytest.approx(2 / 3)
+    assert {"even": 0.5, "odd": 1.0} == {one.group["topic"]: one.mean for one in scores.groups}
+    assert scores.models == qfbatch.score_run("runs/desk").models
+    rows = qfbatch.open_results(job, scores=True).sort("source_row").collect()
+    assert [1.0, 1.0, 0.0] == rows["score_exact_match"].to_list()
+    here.job()
+    assert () == qfbatch.score_run(qfbatch.load_job("job.yaml")).models
+
+
 def test_what_ends_a_run_early_is_raised(here: Desk) -> None:
     """A budget that is used up raises with its exit code; with `check=False` it is the result's reason."""
     here.rows(20)

@@ -23,6 +23,7 @@ from qfbatch.records import Record
 from qfbatch.reporting.compared import Comparison, Kind, Matching, Rows
 from qfbatch.reporting.comparison import LONGEST_TEXT, Subject, compare
 from qfbatch.reporting.summary import summarise
+from qfbatch.scoring.intervals import of_paired_proportions
 
 
 def subject(records: Sequence[Record], model: str = "yi-34b", directory: str = "runs/a") -> Subject:
@@ -231,6 +232,83 @@ def test_runs_of_one_model_each_need_no_names(tmp_path: Path) -> None:
     assert result.stdout.startswith(f"## {one}: a → {other}: b\n".replace("_", r"\_"))
     three = write_run(tmp_path / "three", [succeeded(0, "c")], rows=1, models=["c", "d"])
     assert "no model of" in invoke(one, three).stderr
+
+
+EXACT: dict[str, Any] = {"name": "exact", "scorer": "exact_match", "reference": "topic"}
+
+
+@pytest.fixture
+def judged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Path]:
+    """Two runs with scores over forty rows: right half of the time, and then right on all but the fifth."""
+    monkeypatch.chdir(tmp_path)
+    topics = [("math", "history")[n % 2] for n in range(40)]
+    before = [succeeded(n, result="math") for n in range(40)]
+    after = [failed(n) if n == 39 else succeeded(n, result="?" if n == 5 else topics[n]) for n in range(40)]
+    return (
+        write_run(tmp_path / "before", before, rows=40, job={"evaluation": [EXACT]}),
+        write_run(tmp_path / "after", after, rows=40, job={"evaluation": [EXACT]}),
+    )
+
+
+def test_scores_over_the_rows_that_both_have(judged: tuple[Path, Path]) -> None:
+    """Means, difference and its paired interval are of rows scored on both sides, in every format."""
+    result = invoke(*judged, "--format", "json")
+    (score,) = json.loads(result.stdout)["comparisons"][0]["scores"]
+    # Of 39 rows 20 were right before, and on the right another 18 are.
+    interval = of_paired_proportions(18, 0, 39)
+    assert interval is not None
+    assert {
+        "scorer": "exact",
+        "rows": 39,
+        "left": pytest.approx(20 / 39),
+        "right": pytest.approx(38 / 39),
+        "difference": pytest.approx(18 / 39),
+        "interval": {"low": pytest.approx(interval.low), "high": pytest.approx(interval.high)},
+        "better": 18,
+        "worse": 0,
+        "left_only": 1,
+        "right_only": 0,
+        "errors": 0,
+    } == score
+    table = invoke(*judged).stdout
+    assert "Scores, of the rows that both sides have one for" in table
+    assert f"+0.462  {interval.low:+.3f} to {interval.high:+.3f}" in table
+    line = next(
+        line
+        for line in csv.DictReader(io.StringIO(invoke(*judged, "--format", "csv").stdout), strict=True)
+        if line["figure"] == "score_exact"
+    )
+    assert (0.512820512821, 0.974358974359) == (float(line["left"]), float(line["right"]))
+    assert (interval.low, interval.high) == pytest.approx((float(line["low"]), float(line["high"])))
+    back = json.loads(invoke(judged[1], judged[0], "--format", "json").stdout)
+    assert -score["difference"] == back["comparisons"][0]["scores"][0]["difference"]
+
+
+def test_both_sides_are_judged_alike(judged: tuple[Path, Path]) -> None:
+    """A scorer that only one run has judges both, one that means two things none, a job file all."""
+    before, after = judged
+    models = ("yi-34b",)
+    rows = [succeeded(n, result="math") for n in range(4)]
+    plain = write_run(before.with_name("plain"), rows, rows=4, models=models)
+    other = {**EXACT, "normalise": ["case"]}
+    strict = write_run(before.with_name("strict"), rows, rows=4, job={"evaluation": [other]})
+    assert 1 == len(json.loads(invoke(plain, after, "--format", "json").stdout)["comparisons"][0]["scores"])
+    result = invoke(strict, after, "--format", "json")
+    assert [] == json.loads(result.stdout)["comparisons"][0]["scores"]
+    assert "scores: exact is left out: the two runs mean different things by it" in result.stderr
+    job = {"name": "eval", "input": {"path": "p.jsonl", "prompt": "p"}, "output": {"path": str(strict)}}
+    own = {"name": "longer", "scorer": "own_of_compare:judge"}
+    missing = {**EXACT, "name": "else", "reference": "answer_key"}
+    Path("own_of_compare.py").write_text("def judge(answer, reference, row):\n    return answer.index('m')\n")
+    Path("job.yaml").write_text(
+        json.dumps({**job, "models": [{"name": "yi-34b", "endpoint": "e"}], "evaluation": [own, missing]})
+    )
+    result = invoke("job.yaml", after, "--format", "json")
+    (score,) = json.loads(result.stdout)["comparisons"][0]["scores"]
+    assert ("longer", 2, 2) == (score["scorer"], score["rows"], score["left_only"])
+    assert "else is left out: " in result.stderr
+    assert 1 == result.exit_code
+    assert "longer failed on 19 answers of yi-34b and yi-34b" in result.stderr
 
 
 def test_no_line_is_wider_than_the_terminal(runs: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,6 +9,7 @@ from qfbatch.render.html.answers import Answer, Filter, Question, text_of, visib
 from qfbatch.render.html.bars import Bar, Chart, Piece, bar_chart
 from qfbatch.render.html.cards import Card
 from qfbatch.render.html.charts import MOST_BARS
+from qfbatch.render.scores_text import CONFIDENCE_TEXT, interval, number
 from qfbatch.reporting.compared import Comparison, Example, Kind, Shown
 from qfbatch.reporting.sampled import Excerpt
 
@@ -16,6 +17,7 @@ LEFT, RIGHT = (
     ("left", "model-1"),
     ("right", "model-2"),
 )  # what the sides are called in charts, and their colours
+MOST_SCORES = 3  # that have a card; the table has all
 _CARDS = ("total_tokens", "cost", "latency_s_p50", "latency_s_p95", "rows_per_s")
 _CHARTED = ("total_tokens", "discarded_tokens", "cost", "latency_s_p50", "latency_s_p95", "wait_s_p50")
 
@@ -42,6 +44,16 @@ def contrast_cards(comparison: Comparison) -> tuple[Card, ...]:
             numbers.count(rows.unsafe_right),
             f"{numbers.count(rows.unsafe_left)} on the left only",
             "bad" if rows.unsafe_right else "",
+        ),
+        *(
+            Card(
+                f"score {numbers.one_line(score.scorer)}",
+                number(score.difference, signed=True),
+                f"{number(score.left)} → {number(score.right)}; {CONFIDENCE_TEXT} "
+                f"{interval(score.interval, signed=True)}",
+                "bad" if score.interval is not None and score.interval.high < 0 else "",
+            )
+            for score in comparison.scores[:MOST_SCORES]
         ),
         *(
             Card(change.label, change_text(change), f"{change.left_text} → {change.right_text}")
