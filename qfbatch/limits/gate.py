@@ -20,6 +20,7 @@ MAX_PAUSE_S = 60.0  # one refusal never stalls everything for minutes, whatever 
 FIRST_PAUSE_S = 0.5  # without Retry-After; doubles with every episode until something succeeds
 LONGEST_OWN_PAUSE_S = 8.0  # then: a window that opens again is not slept through
 FIRST_OVERLOAD_PAUSE_S = 0.1  # the same when fewer at once will help: what is in flight goes on meanwhile
+FREE_SHARE = 0.05  # of an empty limit that fills evenly: so much of it is waited for
 RAMP_S = 1.0  # after a pause calls start over this long (or as fast as lately), not all at once
 LEARNED = "learned"  # name of a request rate that nobody stated: it comes from refusals alone
 
@@ -73,6 +74,9 @@ class Gate:
         self._concurrency = Concurrency(quota.concurrency, adaptive=quota.adaptive)
         self._ramp: Rate | None = None
         self._paused_until = float("-inf")
+        self._refills = True  # whether a limit that is said to fill evenly does so, until it is seen not to
+        self._short_until = float("inf")  # end of a pause cut short for that, and when the limit is whole
+        self._whole_at = float("-inf")
         self._pause_began = float("-inf")
         self._episodes = 0
         self._unanswered: deque[float] = deque(maxlen=12)  # starts of episodes not followed by an answer yet
@@ -119,6 +123,8 @@ class Gate:
     def succeeded(self, *, started: float, now: float) -> None:
         """A call that started at `started` was answered."""
         self._concurrency.succeeded(now)
+        if started >= self._short_until:
+            self._short_until = float("inf")
         unanswered = self._unanswered
         while unanswered and unanswered[0] < started:
             unanswered.popleft()
@@ -154,6 +160,10 @@ class Gate:
         Returns:
             Seconds this scope now pauses, 0 if the episode was known already.
         """
+        if started >= self._short_until:  # nothing had come back: it was a window after all
+            self._refills = False
+            self._short_until = float("inf")
+            self._paused_until = max(self._paused_until, min(self._whole_at, now + MAX_PAUSE_S))
         known = started <= self._pause_began
         first = not known and self._fresh
         if not known:
@@ -185,6 +195,7 @@ class Gate:
         """Take what the service says of its limits.
 
         The lower of that and the declared is in force; when nothing is left of a window, it is waited for.
+        Of a limit that fills evenly only a part is, where calls then go at its own rate.
 
         Returns:
             The length of the pause that begins with it, in seconds; 0 without one, or while one lasts.
@@ -199,9 +210,23 @@ class Gate:
         if signals.reset_s and 0 in (signals.remaining_requests, signals.remaining_tokens):
             begins = self._paused_until <= now
             pause_s = min(signals.reset_s, MAX_PAUSE_S)
+            if self._paced(signals):
+                pause_s *= FREE_SHARE
+                self._short_until, self._whole_at = now + pause_s, now + signals.reset_s
             self._paused_until = max(self._paused_until, now + pause_s)
             return pause_s if begins else 0.0
         return 0.0
+
+    def _paced(self, signals: RateSignals) -> bool:
+        """Whether an empty limit fills evenly, a minute at most, and calls are made at its rate."""
+        assert signals.reset_s is not None, "asked where the limit is whole again"  # noqa: S101
+        if not (signals.refills and self._refills and self._adaptive and signals.reset_s <= MINUTE_S):
+            return False
+        empty = (
+            (signals.remaining_requests, signals.limit_requests),
+            (signals.remaining_tokens, signals.limit_tokens),
+        )
+        return all(limit is not None for remaining, limit in empty if remaining == 0)
 
     @property
     def concurrency(self) -> int:

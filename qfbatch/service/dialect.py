@@ -59,7 +59,9 @@ class RateSignals(Struct, frozen=True, gc=False):
     Attributes:
         limit_requests, limit_tokens: per minute.
         remaining_requests, remaining_tokens: left in the service's current window.
-        reset_s: seconds until that window ends.
+        reset_s: seconds until the limit is whole again: of which nothing is left, else the longest.
+        refills: it comes back evenly until then, so that some of it is there before; where that is not known,
+            nothing is until the window ends.
     """
 
     limit_requests: float | None = None
@@ -67,6 +69,7 @@ class RateSignals(Struct, frozen=True, gc=False):
     remaining_requests: float | None = None
     remaining_tokens: float | None = None
     reset_s: float | None = None
+    refills: bool = False
 
 
 class StreamDecoder(Protocol):

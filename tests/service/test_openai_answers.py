@@ -262,7 +262,7 @@ RATES = {
         # The window that is used up is the one to wait for.
         (
             {**RATES, "x-ratelimit-reset-requests": "6m0s", "x-ratelimit-reset-tokens": "20ms"},
-            RateSignals(600, 60000, 599, 0, 0.02),
+            RateSignals(600, 60000, 599, 0, 0.02, refills=True),
         ),
         (
             {"x-ratelimit-remaining-requests": "1", "x-ratelimit-reset-requests": "1.5"},
@@ -277,29 +277,46 @@ def test_rate_headers(headers: dict[str, str], expected: RateSignals | None) -> 
 
 
 @pytest.mark.parametrize(
-    ("value", "seconds"),
+    ("value", "seconds", "refills"),
     [
-        ("1s", 1.0),
-        ("6m0s", 360.0),
-        ("1h2m3.5s", 3723.5),
-        ("20ms", 0.02),
-        ("1m30ms", 60.03),
-        ("1d", 86400.0),
-        ("12.5", 12.5),
-        ("0s", 0.0),
-        ("1700000000", None),
-        ("2026-01-01T00:00:00Z", None),
-        ("soon", None),
-        ("-5", None),
-        ("1.2.3s", None),
+        ("1s", 1.0, True),
+        ("6m0s", 360.0, True),
+        ("1h2m3.5s", 3723.5, True),
+        ("20ms", 0.02, True),
+        ("1m30ms", 60.03, True),
+        ("1d", 86400.0, True),
+        ("0s", 0.0, True),
+        ("12.5", 12.5, False),
+        ("1767225612", 12.0, False),
+        ("1767225612500", 12.5, False),
+        ("2026-01-01T00:00:12Z", 12.0, False),
+        ("2026-01-01T01:00:12+01:00", 12.0, False),
+        ("2025-12-31T23:00:00Z", 0.0, False),
+        ("17672256", None, False),
+        ("soon", None, False),
+        ("-5", None, False),
+        ("1.2.3s", None, False),
     ],
 )
-def test_when_a_window_begins_anew(value: str, seconds: float | None) -> None:
-    """Durations come as numbers and as OpenAI writes them; dates and nonsense say nothing."""
-    headers = {"x-ratelimit-remaining-tokens": "0", "x-ratelimit-reset-tokens": value}
+def test_when_a_limit_is_whole_again(value: str, seconds: float | None, refills: bool) -> None:  # noqa: FBT001
+    """Durations with units are of a bucket that fills, numbers and moments of a window."""
+    headers = {
+        "date": "Thu, 01 Jan 2026 00:00:00 GMT",
+        "x-ratelimit-remaining-tokens": "0",
+        "x-ratelimit-reset-tokens": value,
+    }
     signals = COMPLETIONS.rate_signals(headers.get)
     assert signals is not None
     assert signals.reset_s == (None if seconds is None else pytest.approx(seconds))
+    assert signals.refills is refills
+
+
+@pytest.mark.parametrize("date", [None, "yesterday"])
+def test_a_moment_needs_the_services_own_clock(date: str | None) -> None:
+    """Without the answer's date a moment says nothing: our clock may be another's hour."""
+    headers = {"x-ratelimit-remaining-tokens": "0", "x-ratelimit-reset-tokens": "1767225612"}
+    signals = COMPLETIONS.rate_signals((headers | ({} if date is None else {"date": date})).get)
+    assert signals == RateSignals(remaining_tokens=0.0)
 
 
 @pytest.mark.parametrize(("value", "wait_s"), [("250", 0.25), ("soon", 7.0), ("inf", 600.0)])
