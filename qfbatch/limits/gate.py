@@ -212,7 +212,9 @@ class Gate:
             pause_s = min(signals.reset_s, MAX_PAUSE_S)
             if self._paced(signals):
                 pause_s *= FREE_SHARE
-                self._short_until, self._whole_at = now + pause_s, now + signals.reset_s
+                self._whole_at = now + signals.reset_s
+                if now < self._short_until:  # else calls that prove it or not are on their way
+                    self._short_until = now + pause_s
             self._paused_until = max(self._paused_until, now + pause_s)
             return pause_s if begins else 0.0
         return 0.0

@@ -58,7 +58,7 @@ def _number(value: str | None) -> float | None:
 
 
 def _reset(header: Header, value: str | None) -> tuple[float, bool] | None:
-    """Seconds until the limit is whole, and whether it fills evenly until then; None where nothing says so."""
+    """Seconds until the limit is whole, and whether it fills evenly until then; None if that is not said."""
     if value is None:
         return None
     number, parts = _number(value), _DURATION.fullmatch(value.strip())
