@@ -107,6 +107,7 @@ THIRD_PARTY: dict[str, tuple[str, ...]] = {
         "checkpoint.parts",  # a finished shard becomes a Parquet file
         "checkpoint.sampling",
         "cli.init",  # looks at the columns of a Parquet file to write a job for it
+        "cli.light_start",  # keeps it from loading pandas
         "reader.arrow_values",
         "reader.duplicates",  # ids held in bounded memory
         "reader.parquet",

@@ -58,6 +58,8 @@ class LazyGroup(click.Group):
         if cmd_name not in COMMANDS:
             return None
         command: click.Command = importlib.import_module(COMMANDS[cmd_name][0]).command
+        if "pyarrow" in sys.modules:
+            importlib.import_module("qfbatch.cli.light_start").without_pandas()
         return command
 
     def resolve_command(

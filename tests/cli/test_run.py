@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
+from importlib.util import find_spec
 
 import polars as pl
 
@@ -33,6 +36,31 @@ def test_a_run_to_completion(desk: Desk) -> None:
     assert done.out.startswith("desk (runs/desk)\nComplete: 25 of 25 rows have ended.\n")
     assert "complete: 25 succeeded, 0 failed; answers are in runs/desk." in done.err
     assert sorted(desk.server.calls(endpoint)) == sorted(results["prompt"])
+
+
+def test_pandas_is_not_loaded(desk: Desk) -> None:
+    """A run does not load pandas, although pyarrow, beside which it stands, would."""
+    assert find_spec("pandas")
+    desk.rows(2)
+    desk.job()
+    code = (
+        "import sys\n"
+        "from qfbatch.cli.main import main\n"
+        "main(['run', 'job.yaml'], standalone_mode=False)\n"
+        "print(*sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=desk.path,
+        env=desk.environment(),
+        stdout=subprocess.PIPE,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    loaded = set(done.stdout.splitlines()[-1].split())
+    assert {"polars", "pyarrow"} == loaded & {"pandas", "polars", "pyarrow"}
+    assert desk.results().height == 2
 
 
 def test_a_complete_run_makes_no_call(desk: Desk) -> None:
