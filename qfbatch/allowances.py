@@ -7,6 +7,7 @@ import math
 from msgspec import Struct
 
 from qfbatch.job.settings import Budget
+from qfbatch.wording import count, things
 
 
 class Spending(Struct, frozen=True):
@@ -89,10 +90,12 @@ class Allowances:
         if self._budget.max_total_tokens is not None and self._free_tokens() < 1:
             spent = self._tokens + sum(p.spending.tokens for p in self._portions.values())
             limit = self._budget.max_total_tokens
-            return f"budget.max_total_tokens ({limit}) is used up: {spent:.0f} tokens spent"
+            return (
+                f"budget.max_total_tokens ({count(limit)}) is used up: {things(round(spent), 'token')} spent"
+            )
         if self._budget.max_cost is not None and self._free_cost() <= self._budget.max_cost * 1e-9:
             spent = self._cost + sum(p.spending.cost for p in self._portions.values())
-            return f"budget.max_cost ({self._budget.max_cost:g}) is used up: {spent:.4f} spent"
+            return f"budget.max_cost ({count(self._budget.max_cost)}) is used up: {spent:,.4f} spent"
         return None
 
     def _more(self, limit: float | None, room: float, free: float) -> float:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from qfbatch.records import Action, ErrorKind, Failure
+from qfbatch.wording import count
 
 ALIKE_ROWS = 100
 PROVEN_ALIKE_ROWS = 1000
@@ -108,7 +109,7 @@ class Breaker:
         policy = self._policy
         if self._alike_rows < (policy.proven_alike_rows if refused_among_answered else policy.alike_rows):
             return None
-        return f"{self._alike_rows} rows in a row failed alike ({failure.message})"
+        return f"{count(self._alike_rows)} rows in a row failed alike ({failure.message})"
 
     def _attempt_failed(self, failure: Failure, now: float, row_id: str) -> str | None:
         if self._attempts == 0:
@@ -126,4 +127,4 @@ class Breaker:
         quiet_s = now - self._since
         if quiet_s < (self._policy.quiet_s if self._reached else self._policy.unreachable_s):
             return None
-        return f"{self._attempts} attempts in a row failed over {quiet_s:.0f} s ({failure.message})"
+        return f"{count(self._attempts)} attempts in a row failed over {quiet_s:.0f} s ({failure.message})"

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from qfbatch.job.settings import Budget, Job
 from qfbatch.records import Record
+from qfbatch.wording import count, things
 
 
 def cost_toward_budget(job: Job, spent: Mapping[str, float]) -> float:
@@ -19,7 +20,7 @@ def cost_toward_budget(job: Job, spent: Mapping[str, float]) -> float:
 
 def uncounted_note(job: Job, spent: Mapping[str, float]) -> str | None:
     """Says which money a budget of cost does not count; None where it counts all, or where there is none."""
-    others = [f"{amount:.4f} {name}" for name, amount in spent.items() if amount and not _counts(job, name)]
+    others = [f"{amount:,.4f} {name}" for name, amount in spent.items() if amount and not _counts(job, name)]
     if job.budget.max_cost is None or not others:
         return None
     return (
@@ -64,9 +65,10 @@ class BudgetGuard:
         """Which limit is spent, as a clause; None while rows on their way may yet leave room."""
         max_tokens, max_cost = self._budget.max_total_tokens, self._budget.max_cost
         if max_tokens is not None and self._tokens >= max_tokens:
-            return f"budget.max_total_tokens ({max_tokens}) is used up: {self._tokens:.0f} tokens spent"
+            spent = things(round(self._tokens), "token")
+            return f"budget.max_total_tokens ({count(max_tokens)}) is used up: {spent} spent"
         if max_cost is not None and self._cost >= max_cost:
-            return f"budget.max_cost ({max_cost:g}) is used up: {self._cost:.4f} spent"
+            return f"budget.max_cost ({count(max_cost)}) is used up: {self._cost:,.4f} spent"
         return None
 
     def reserve(self, tokens: float, cost: float) -> None:

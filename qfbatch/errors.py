@@ -24,6 +24,8 @@ from __future__ import annotations
 import signal
 from collections.abc import Sequence
 
+from qfbatch.wording import things
+
 
 class QfbatchError(Exception):
     """Base of all errors a user can meet.
@@ -57,8 +59,8 @@ class JobFileError(UsageError):
     """
 
     def __init__(self, path: str, problems: Sequence[str], *, hint: str = "") -> None:
-        count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
-        super().__init__("\n".join([f"{path}: {count}", *(f"  {p}" for p in problems)]), hint=hint)
+        found = things(len(problems), "problem")
+        super().__init__("\n".join([f"{path}: {found}", *(f"  {p}" for p in problems)]), hint=hint)
         self.path = path
         self.problems = tuple(problems)
 

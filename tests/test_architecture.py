@@ -24,7 +24,7 @@ PACKAGE = ROOT / "qfbatch"
 # A name stands for a module, or for a package with all its modules; the longest name that fits decides.
 FLOORS: dict[int, tuple[str, ...]] = {
     # Words: what everybody speaks of. They know nobody.
-    0: ("errors", "records", "_version"),
+    0: ("errors", "records", "wording", "_version"),
     # Decisions: given values in, values out; no file, no socket, no clock of their own.
     1: (
         "allowances",

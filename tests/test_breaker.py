@@ -81,7 +81,7 @@ def test_a_bad_stretch_among_good_rows_does_not_trip(proven: bool) -> None:  # n
         breaker.succeeded()
     reasons = [breaker.failed(WRONG, 0.0, f"r{number}") for number in range(1000)]
     assert [None] * 999 == reasons[:999]
-    assert "1000 rows in a row failed alike (bad request)" == reasons[999]
+    assert "1,000 rows in a row failed alike (bad request)" == reasons[999]
 
 
 def test_answer_between_refused_rows_forgives_them() -> None:

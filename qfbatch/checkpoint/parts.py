@@ -23,6 +23,7 @@ from qfbatch.errors import RunDirectoryError, StorageError
 from qfbatch.records import Dropped, InputColumn, Record, Status
 from qfbatch.schema import SCHEMA_VERSION, results_schema, to_table
 from qfbatch.tally import added
+from qfbatch.wording import things
 
 FOOTER_KEY = b"qfbatch_part"
 
@@ -253,7 +254,8 @@ def read_part_footer(path: Path) -> PartFooter:
         )
     if footer.summary.rows != metadata.num_rows:
         raise _unreadable(
-            path, ValueError(f"{metadata.num_rows} rows, but its footer counts {footer.summary.rows}")
+            path,
+            ValueError(f"{things(metadata.num_rows, 'row')}, but its footer counts {footer.summary.rows}"),
         )
     return footer
 

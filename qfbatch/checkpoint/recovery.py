@@ -16,6 +16,7 @@ from qfbatch.checkpoint.journal import (
     read_journal,
 )
 from qfbatch.records import Record
+from qfbatch.wording import things
 
 
 def recover_journal(path: Path, expected: JournalHeader) -> tuple[list[Record], str]:
@@ -62,7 +63,7 @@ def recover_journal(path: Path, expected: JournalHeader) -> tuple[list[Record], 
         _cut(path, contents.valid_length)
         faultpoints.hit("recovery.after-truncate")
         return contents.records, (
-            f"{path.name}: cut {contents.torn} bytes of an unfinished write off its end; "
+            f"{path.name}: cut {things(contents.torn, 'byte')} of an unfinished write off its end; "
             f"{_records(contents.records)} kept"
         )
     return contents.records, ""
@@ -139,12 +140,12 @@ def _cut(path: Path, length: int) -> None:
         os.fsync(file.fileno())
 
 
-def _lines(count: int) -> str:
-    return "1 line was" if count == 1 else f"{count} lines were"
+def _lines(number: int) -> str:
+    return f"{things(number, 'line')} {'was' if number == 1 else 'were'}"
 
 
 def _records(records: list[Record]) -> str:
-    return "1 row" if len(records) == 1 else f"{len(records)} rows"
+    return things(len(records), "row")
 
 
 __all__ = ["path_gone", "recover_journal"]

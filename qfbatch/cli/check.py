@@ -119,7 +119,11 @@ def _text(check: ModelCheck) -> str:
         lines.append(f"  failed       {outcome.kind}{code}: {outcome.message}")
     else:
         usage = outcome.usage
-        tokens = "no usage" if usage is None else f"{usage.prompt_tokens} + {usage.completion_tokens} tokens"
+        tokens = (
+            "no usage"
+            if usage is None
+            else f"{numbers.count(usage.prompt_tokens)} + {numbers.things(usage.completion_tokens, 'token')}"
+        )
         lines += [
             f"  answered     in {numbers.seconds(check.latency_s)}, {tokens}",
             f"  asked        {numbers.one_line(check.prompt, 100)}",
@@ -132,8 +136,8 @@ def _text(check: ModelCheck) -> str:
 
 
 def _limits(requests: float | None, tokens: float | None) -> str:
-    parts = [] if requests is None else [f"{requests:g} calls a minute"]
-    parts += [] if tokens is None else [f"{tokens:g} tokens a minute"]
+    parts = [] if requests is None else [f"{numbers.count(requests)} calls a minute"]
+    parts += [] if tokens is None else [f"{numbers.count(tokens)} tokens a minute"]
     return ", ".join(parts)
 
 

@@ -31,14 +31,15 @@ def command(target: str, *, yes: bool) -> None:
     run = open_run(target)
     place = run.layout
     names, size = _stored(place, run, yes=yes) if isinstance(place, StoredRun) else _local(run, yes=yes)
+    what = f"{numbers.things(len(names), 'object')}, {numbers.things(size, 'byte')}"
     for name in names:
         click.echo(name)
     if not names:
         say("nothing to remove")
     elif yes:
-        say(f"removed {numbers.things(len(names), 'object')}, {size:,} bytes")
+        say(f"removed {what}")
     else:
-        say(f"{numbers.things(len(names), 'object')}, {size:,} bytes, can be removed: add --yes")
+        say(f"{what}, can be removed: add --yes")
 
 
 def _stored(place: StoredRun, run: Run, *, yes: bool) -> tuple[list[str], int]:

@@ -23,6 +23,7 @@ from qfbatch.records import Status
 from qfbatch.reporting.report import json_columns
 from qfbatch.schema import INPUT_PREFIX
 from qfbatch.scoring.scored import with_scores
+from qfbatch.wording import count, things
 
 STDOUT = "-"
 FORMATS = ("jsonl", "csv", "parquet")
@@ -209,8 +210,8 @@ def _say(results: pl.LazyFrame, file: str, *, answered: pl.LazyFrame, expected: 
     with _storage_errors():
         rows, ended = (frame.select(pl.len()).collect().item() for frame in (results, answered))
     place = "standard output" if file == STDOUT else file
-    partial = f" (PARTIAL: the run has {expected:,} to answer)" if ended < expected else ""
-    click.echo(f"{rows:,} rows to {place}{partial}", err=True)
+    partial = f" (PARTIAL: the run has {count(expected)} to answer)" if ended < expected else ""
+    click.echo(f"{things(rows, 'row')} to {place}{partial}", err=True)
 
 
 @contextmanager

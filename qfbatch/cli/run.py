@@ -20,6 +20,7 @@ from qfbatch.flow.runner import RunResult, run_job
 from qfbatch.flow.session import RunOptions
 from qfbatch.job.settings import Job
 from qfbatch.scoring.evaluation import UNSCORED, Evaluation, evaluation_of
+from qfbatch.wording import count, things
 
 RETRY_FAILED = "--retry-failed"
 
@@ -171,17 +172,19 @@ def _cluster() -> ModuleType:
 
 def _tell(command_line: list[str], job: Job, result: RunResult, limit: int | None) -> None:
     """The end of the run on stderr: what is done, what is not, and the command that goes on."""
-    counts = f"{result.succeeded} succeeded, {result.failed} failed"
+    counts = f"{count(result.succeeded)} succeeded, {count(result.failed)} failed"
     place = f"; answers are in {job.output_path}." if result.succeeded else "."
     if result.reason is not None:
         say(f"stopped: {result.reason.message.rstrip('.')}")
-        say(f"{counts}, {result.left} left{place}")
+        say(f"{counts}, {count(result.left)} left{place}")
         if result.reason.hint:
             say(result.reason.hint)
         say(f"resume: {shlex.join(command_line)}")
         return
     if limit is not None:
-        done = f"the first {limit} rows are done; in all {counts}{place}"
+        done = (
+            f"the first {things(limit, 'row')} {'is' if limit == 1 else 'are'} done; in all {counts}{place}"
+        )
     elif result.asked == 0:
         done = f"{job.output_path} is complete: {counts}."
     else:

@@ -8,6 +8,7 @@ from msgspec import Struct
 
 from qfbatch.progress.events import Pulse
 from qfbatch.tally import total
+from qfbatch.wording import things
 
 _THOUSAND = 1000.0
 _TINY = 0.01
@@ -36,7 +37,7 @@ def facts(pulse: Pulse) -> list[Fact]:
     found.append(Fact(f"{outlook.tokens_per_s:,.0f} tokens/s", f"{compact(outlook.tokens_per_s)} tok/s"))
     found += [_cost(spent, outlook.cost.get(name, spent), name) for name, spent in run.spent.items()]
     found.append(_limit(pulse))
-    found.append(_both(f"{_in_flight(pulse)} in flight"))
+    found.append(_both(f"{_in_flight(pulse):,} in flight"))
     if pulse.waiting:
         found.append(_both(f"{pulse.waiting:,} waiting"))
     if pulse.throttled:
@@ -44,7 +45,7 @@ def facts(pulse: Pulse) -> list[Fact]:
     if pulse.retried:
         found.append(_both(f"{pulse.retried:,} retried"))
     tokens = run.total_tokens + run.discarded_tokens
-    found.append(Fact(f"{tokens:,} tokens", f"{compact(tokens)} tok"))
+    found.append(Fact(things(tokens, "token"), f"{compact(tokens)} tok"))
     if len(pulse.models) > 1:
         shares = [f"{name} {model.left:,} left" for name, model in pulse.models.items() if model.left]
         found += [Fact(share, share) for share in shares]

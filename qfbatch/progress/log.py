@@ -14,6 +14,7 @@ from qfbatch.progress.events import Event, Pulse, RunStarted
 from qfbatch.progress.facts import facts, rate, remaining
 from qfbatch.progress.telling import Telling
 from qfbatch.tally import total
+from qfbatch.wording import count, things
 
 EVERY_S = 10.0
 
@@ -57,7 +58,10 @@ class LogLines:
                 for note in event.notes:
                     self._write("warning", note)
                 if event.done < event.rows:
-                    self._write("info", f"run {event.run}: {event.rows} rows, {event.done} done before")
+                    self._write(
+                        "info",
+                        f"run {event.run}: {things(event.rows, 'row')}, {count(event.done)} done before",
+                    )
             case Pulse():
                 self._tell(event)
             case _:
@@ -72,7 +76,7 @@ class LogLines:
         self._last = now
         run, outlook = total(pulse.models.values()), pulse.outlook
         done = self._rows - run.left
-        words = [f"{done}/{self._rows} rows", rate(outlook.rows_per_s)]
+        words = [f"{count(done)}/{things(self._rows, 'row')}", rate(outlook.rows_per_s)]
         words += [fact.text for fact in facts(pulse)]
         words.append(remaining(outlook.eta_s))
         figures = {"rows": self._rows, "done": done, **msgspec.to_builtins(pulse)}

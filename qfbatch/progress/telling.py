@@ -20,6 +20,7 @@ from qfbatch.progress.events import (
     Throttled,
     TokenRenewed,
 )
+from qfbatch.wording import count, things
 
 EVERY_S = 10.0
 LONG_PAUSE_S = 5.0
@@ -64,7 +65,11 @@ class Telling:
             return None
         self._last[key] = now
         more = self._held_back.pop(key, 0)
-        return replace(news, text=f"{news.text} (and {more} more since the last such line)") if more else news
+        return (
+            replace(news, text=f"{news.text} (and {count(more)} more since the last such line)")
+            if more
+            else news
+        )
 
 
 def told(event: Event) -> Told | None:  # noqa: C901 - a table
@@ -92,14 +97,19 @@ def told(event: Event) -> Told | None:  # noqa: C901 - a table
         case TokenRenewed():
             return Told("info", "the access token was renewed")
         case Stopping() if event.in_flight:
-            text = f"stopping, {event.in_flight} calls on their way: {event.reason}"
+            text = f"stopping, {_on_their_way(event.in_flight)}: {event.reason}"
         case NodeEnded():
-            text = f"node {event.node} is lost ({event.message}); its {event.shards} shards go to others"
+            shards = things(event.shards, "shard")
+            text = f"node {event.node} is lost ({event.message}); others take over its {shards}"
         case ObserverFailed():
             text = f"{event.observer} failed and watches no more: {event.message}"
         case _:
             return None
     return Told("warning", text)
+
+
+def _on_their_way(calls: int) -> str:
+    return f"{things(calls, 'call')} on {'its' if calls == 1 else 'their'} way"
 
 
 def _left(event: EndpointLeft) -> str:
@@ -108,5 +118,5 @@ def _left(event: EndpointLeft) -> str:
         what = f"refuses the job and is not asked any more ({code}{event.message})"
     else:
         what = f"is down ({code}{event.message}); tried again in {event.again_in_s:g} s"
-    others = "1 other endpoint goes on" if event.left == 1 else f"{event.left} other endpoints go on"
+    others = f"{things(event.left, 'other endpoint')} {'goes' if event.left == 1 else 'go'} on"
     return f"{event.model}: endpoint {event.endpoint} {what}; {others if event.left else 'no other is well'}"

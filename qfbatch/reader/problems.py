@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from qfbatch.errors import InputError
+from qfbatch.wording import things
 
 MAX_PROBLEMS = 20
 
@@ -40,7 +41,9 @@ class Problems:
             raise self._found[0]
         if self._found:
             lines = "\n".join(f"  {found.message}" for found in self._found)
-            raise InputError(f"{len(self._found)} problems in the input:\n{lines}", hint=self._hint())
+            raise InputError(
+                f"{things(len(self._found), 'problem')} in the input:\n{lines}", hint=self._hint()
+            )
 
     def _hint(self) -> str:
         """The next steps, each once."""

@@ -6,6 +6,7 @@ import unicodedata
 from datetime import UTC, datetime
 
 from qfbatch.reporting.figures import Value
+from qfbatch.wording import count, things
 
 MISSING = "-"
 LONGEST_TEXT = 200  # characters of a foreign text in a table; JSON has it whole
@@ -21,16 +22,6 @@ _INVISIBLE = {
     "Zl",
     "Zp",
 }  # Unicode categories that steer a terminal or show nothing
-
-
-def count(number: int) -> str:
-    """A number of things: `1,234,567`."""
-    return f"{number:,}"
-
-
-def things(number: int, name: str) -> str:
-    """A number of things: "1 row", "2,000 rows"."""
-    return f"{count(number)} {name}" + ("" if number == 1 else "s")
 
 
 def share(part: int, whole: int) -> str:
@@ -129,3 +120,22 @@ def one_line(text: str | None, longest: int = LONGEST_TEXT) -> str:
     folded = " ".join(text.split())
     visible = "".join(c for c in folded if unicodedata.category(c) not in _INVISIBLE)
     return visible if len(visible) <= longest else visible[: longest - 1] + "…"
+
+
+__all__ = [
+    "LONGEST_TEXT",
+    "MISSING",
+    "amount",
+    "cells",
+    "count",
+    "count_and_share",
+    "duration",
+    "group_value",
+    "moment",
+    "one_line",
+    "rate",
+    "seconds",
+    "share",
+    "signed_share",
+    "things",
+]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from qfbatch.progress.facts import duration, rate, remaining
-from qfbatch.render.numbers import amount, cells, share
+from qfbatch.render.numbers import amount, cells, count, share, things
 from qfbatch.status import RunState, RunStatus
 from qfbatch.tally import Standing, total
 
@@ -47,7 +47,7 @@ def render(status: RunStatus) -> str:
 def headline(status: RunStatus) -> str:
     """One line: state and rows, and while it runs rates and the time left."""
     line = f"{status.name}: {_STATES.get(status.state, status.state)}, "
-    line += f"{status.done:,} of {status.rows:,} rows ({share(status.done, status.rows)})"
+    line += f"{count(status.done)} of {things(status.rows, 'row')} ({share(status.done, status.rows)})"
     if status.failed:
         line += f", {status.failed:,} failed"
     if status.outlook is not None:
@@ -82,9 +82,9 @@ def _pace(status: RunStatus) -> list[str]:
 
 
 def _money(status: RunStatus, whole: Standing) -> str:
-    parts = [f"{whole.total_tokens:,} tokens"]
+    parts = [things(whole.total_tokens, "token")]
     if whole.discarded_tokens:
-        parts.append(f"{whole.discarded_tokens:,} tokens paid and dropped")
+        parts.append(f"{things(whole.discarded_tokens, 'token')} paid and dropped")
     expected = {} if status.outlook is None else status.outlook.cost
     for currency, spent in whole.spent.items():
         text = f"cost {amount(spent)} {currency}".rstrip()

@@ -12,6 +12,7 @@ from msgspec import Struct
 from qfbatch.errors import UsageError
 from qfbatch.reporting.figures import Figures
 from qfbatch.scoring.scores import Scores
+from qfbatch.wording import count, things
 
 PERCENT = 100.0
 
@@ -100,7 +101,7 @@ def unmet_scores(gates: Sequence[LeastScore], scores: Scores | None) -> list[str
             elif score.mean < gate.least:
                 shown = f"{score.mean:.3f}"
                 shown = shown if float(shown) < gate.least else _shown(score.mean, gate.least)
-                lines.append(f"{name}: {score.model} has {shown} ({score.scored:,} rows scored)")
+                lines.append(f"{name}: {score.model} has {shown} ({things(score.scored, 'row')} scored)")
     return lines
 
 
@@ -168,7 +169,7 @@ def unmet(gates: Gates, total: Figures, expected: int) -> list[str]:
             yet = f", {waiting:,} not yet ended" if waiting else ""
             lines.append(
                 f"--fail-under {gates.fail_under:g}: {_shown(share, gates.fail_under)} % succeeded "
-                f"({total.succeeded:,} of {of_all:,} rows{yet})"
+                f"({count(total.succeeded)} of {things(of_all, 'row')}{yet})"
             )
     for name, most, rows in (
         ("--max-failed", gates.max_failed, total.failed),
@@ -176,7 +177,7 @@ def unmet(gates: Gates, total: Figures, expected: int) -> list[str]:
     ):
         if most is not None and not most.admits(rows, total.rows):
             what = name.removeprefix("--max-")
-            lines.append(f"{name} {most.text}: {rows:,} of {total.rows:,} rows {what}")
+            lines.append(f"{name} {most.text}: {count(rows)} of {things(total.rows, 'row')} {what}")
     return lines
 
 

@@ -10,6 +10,7 @@ from qfbatch.service.fields import usage_of
 from qfbatch.service.http_failures import bad_answer
 from qfbatch.service.openai_answers import FAILED, Body, ReadPiece, completion_of, read_body
 from qfbatch.service.openai_errors import BROKEN_OFF, HTTP_OK, failure_of
+from qfbatch.wording import things
 
 
 def whole_answer(
@@ -27,7 +28,9 @@ def whole_answer(
     answer = read_body(body)
     if answer is None:
         if status == HTTP_OK:
-            return bad_answer(f"the answer is not a JSON object of the protocol ({len(body)} bytes)")
+            return bad_answer(
+                f"the answer is not a JSON object of the protocol ({things(len(body), 'byte')})"
+            )
         answer = Body()
     failure = failure_of(answer, status, header, now=now)
     if failure is not None:

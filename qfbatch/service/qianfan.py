@@ -40,6 +40,7 @@ from qfbatch.service.qianfan_answers import (
 )
 from qfbatch.service.redaction import clean_message
 from qfbatch.service.signing import Refusal
+from qfbatch.wording import things
 
 PATH = "/rpc/2.0/ai_custom/v1/wenxinworkshop/completions/"
 HTTP_OK = 200
@@ -157,7 +158,7 @@ class QianfanV1:
         if answer is None:
             if status != HTTP_OK:
                 return status_failure(status, header, "", now=now)
-            return bad_answer(f"the answer is not a JSON object ({len(body)} bytes)")
+            return bad_answer(f"the answer is not a JSON object ({things(len(body), 'byte')})")
         failure = _failure(answer, status, header, now=now)
         if failure is not None:
             return failure
