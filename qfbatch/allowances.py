@@ -39,7 +39,7 @@ class Allowances:
     """Portions of a budget; together they never exceed it.
 
     A node may start a row while it has spent and reserved less than its portion, as one process does with the
-    whole: so the budget is exceeded by what the last row of each node costs more than was expected, at most.
+    whole. So the budget is exceeded by the last row of each node, and where answers cost more than expected.
 
     Args:
         budget: the run's.

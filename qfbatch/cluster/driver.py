@@ -32,7 +32,7 @@ from qfbatch.job.settings import Job, ServiceSettings
 from qfbatch.limits.combined import shared_out
 from qfbatch.limits.gate import GateStatistics
 from qfbatch.planning.planner import keep_prediction
-from qfbatch.progress.events import NodeEnded, Observer, RowsCommitted, Stopping, to_all
+from qfbatch.progress.events import NodeEnded, Observer, RowsCommitted, to_all
 from qfbatch.records import Record
 from qfbatch.tally import Tally, total
 
@@ -173,7 +173,7 @@ class Driver(Run):
         ):
             count = min(self._engine.nodes, self._job.limits.concurrency)
             tended = [loop.create_task(self._tend(f"{session_name}-{place}")) for place in range(count)]
-            watchers = [loop.create_task(self._pulses()), loop.create_task(self._announce())]
+            watchers = [loop.create_task(self._pulses()), loop.create_task(self._announce_stop(self))]
             try:
                 for ended in await asyncio.gather(*tended, return_exceptions=True):
                     if isinstance(ended, QfbatchError):
@@ -331,11 +331,6 @@ class Driver(Run):
         while True:
             self._observe(self._watch.pulse(self, asyncio.get_running_loop().time()))
             await asyncio.sleep(PULSE_S)
-
-    async def _announce(self) -> None:
-        await self._stop.wait()
-        assert self._stop.reason is not None, "a stop has a reason"  # noqa: S101
-        self._observe(Stopping(self._stop.reason.message, self.in_flight))
 
     def _count_again(self) -> None:
         """What a node committed just before it was lost, it could not tell: in the end the log counts."""

@@ -18,7 +18,7 @@ from qfbatch.breaker import PROVEN_ALIKE_ROWS, Breaker, BreakerPolicy
 from qfbatch.budget import BudgetGuard, cost_toward_budget, uncounted_note
 from qfbatch.checkpoint.interface import Commits
 from qfbatch.checkpoint.parts import PartSummary
-from qfbatch.errors import BudgetReached, Interrupted, QfbatchError, RunDirectoryError
+from qfbatch.errors import Interrupted, QfbatchError, RunDirectoryError
 from qfbatch.flow.admission import Admission
 from qfbatch.flow.connecting import Connection, connections, service_addresses
 from qfbatch.flow.crew import Crew
@@ -30,7 +30,8 @@ from qfbatch.flow.routing import Route, open_routes, own_gate, places_at_once
 from qfbatch.flow.session import OpenSession, RunOptions, RunResult, open_session
 from qfbatch.flow.signals import stop_on_signals
 from qfbatch.flow.stopping import Stop, StopButton
-from qfbatch.flow.watching import Watch
+from qfbatch.flow.watching import Admitting, Watch
+from qfbatch.flow.within_budget import WithinBudget
 from qfbatch.flow.worker import Surroundings, work
 from qfbatch.job.settings import Job, ModelSettings, ServiceSettings
 from qfbatch.limits.gate import Gate
@@ -48,7 +49,7 @@ from qfbatch.progress.events import (
     to_all,
 )
 from qfbatch.reader.shard_reader import ShardReader
-from qfbatch.records import Record, Request
+from qfbatch.records import Record
 from qfbatch.tally import Tally, total
 
 PULSE_S = 0.5
@@ -242,8 +243,8 @@ class Run:
         committer: Commits,
         loop: asyncio.AbstractEventLoop,
     ) -> None:
-        limited = self._budget.limited
-        work_row = self._work_within_budget if limited else work
+        budget = WithinBudget(self._budget, self._stop, self._settled)
+        work_row = budget.work if self._budget.limited else work
         tally = self._tallies[route.model.name]
         asked = tally.asked
 
@@ -259,8 +260,7 @@ class Run:
                 return False
             if request is None or self._stop.requested:
                 return False
-            # Asked last, with nothing to wait for in between: what fits now is reserved before another looks.
-            if limited and not await self._has_room():
+            if not await budget.may_begin():
                 return False
             record = await work_row(route, request, around)
             if record is None:
@@ -283,40 +283,9 @@ class Run:
             rng=self._clocks.rng,
             on_idle=crew.row_waits,
             on_busy=crew.row_returns,
+            on_begun=budget.begun,
         )
         await crew.run()
-
-    async def _work_within_budget(
-        self, route: Route, request: Request, around: Surroundings
-    ) -> Record | None:
-        """`work`, with the budget knowing what is on its way and what it came to."""
-        tokens = request.estimated_tokens + route.expected_completion
-        price = route.model.price
-        cost = 0.0
-        if price is not None:
-            cost = price.of_tokens(request.estimated_tokens, int(route.expected_completion)) or 0.0
-        self._budget.reserve(tokens, cost)
-        try:
-            record = await work(route, request, around)
-        finally:
-            self._budget.release(tokens, cost)
-            self._settled.set()
-        if record is not None:
-            self._budget.spend(record)
-        return record
-
-    async def _has_room(self) -> bool:
-        """Whether the budget lets another row start; waits while rows on their way may still leave room."""
-        while not self._budget.has_room:
-            used_up = self._budget.used_up()
-            if used_up is not None:
-                hint = "Raise the budget, then run the same command again to resume."
-                self._stop.request(BudgetReached(used_up, hint=hint))
-            if self._stop.requested:
-                return False
-            self._settled.clear()
-            await self._settled.wait()
-        return True
 
     def _work_of(self, model: str) -> Iterable[ShardWork] | AsyncIterator[ShardWork]:
         """The shards to do for a model."""
@@ -352,7 +321,7 @@ class Run:
             self._observe(self._watch.pulse(admission, loop.time()))
             await asyncio.sleep(PULSE_S)
 
-    async def _announce_stop(self, admission: Admission) -> None:
+    async def _announce_stop(self, admission: Admitting) -> None:
         await self._stop.wait()
         assert self._stop.reason is not None, "a stop has a reason"  # noqa: S101
         reason = self._stop.reason

@@ -18,6 +18,10 @@ class Admitting(Protocol):
     """Who is let through, in this process or in many."""
 
     @property
+    def in_flight(self) -> int:
+        """Calls on their way."""
+
+    @property
     def waiting(self) -> int:
         """Rows waiting to be admitted."""
 

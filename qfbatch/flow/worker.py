@@ -46,6 +46,7 @@ class Surroundings:
         rng: draws the jitter.
         on_idle, on_busy: told when a row starts and stops waiting between attempts, so that another may use
             its place in the meantime.
+        on_begun: told when a row's first call starts.
     """
 
     stop: Stop
@@ -55,6 +56,7 @@ class Surroundings:
     rng: random.Random
     on_idle: Callable[[], None] = lambda: None
     on_busy: Callable[[], None] = lambda: None
+    on_begun: Callable[[], None] = lambda: None
 
 
 async def work(route: Route, request: Request, around: Surroundings) -> Record | None:
@@ -130,6 +132,7 @@ class _Life:
             course.attempts += 1
             if course.attempts == 1:
                 course.started_at = around.now()
+                around.on_begun()
             outcome: Outcome | None = None
             self.sent = None
             try:

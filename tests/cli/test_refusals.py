@@ -108,6 +108,16 @@ def test_a_budget_counts_what_is_on_its_way_from_the_first_call(desk: Desk) -> N
     assert len(desk.server.calls(endpoint)) < 5
 
 
+def test_rows_that_wait_for_a_limit_take_nothing_from_the_budget_beforehand(desk: Desk) -> None:
+    """Answers turn out four times as long as expected: rows that queued since before start no more."""
+    desk.rows(300)
+    limits = {"qps": 40, "concurrency": 100}
+    endpoint = desk.job(endpoint="words,tokens=500", budget={"max_total_tokens": 10_000}, limits=limits)
+    done = desk.type("run", "job.yaml")
+    assert done.code == 6, done.err
+    assert len(desk.server.calls(endpoint)) < 40  # of 500 tokens, 20 fill it; by the first guess it were 76
+
+
 def test_a_budget_of_money_counts_dropped_answers_in_every_session(desk: Desk) -> None:
     """A cut stream was paid for: it leaves less for the others, and a resume knows of it."""
     desk.rows([f"row {n}" + " {{fault: cut_stream times=1 after=2}}" for n in range(40)])
