@@ -26,14 +26,14 @@ from qfbatch.flow.eventloop import new_event_loop
 from qfbatch.flow.runner import PULSE_S, Clocks, Run, complete, started
 from qfbatch.flow.session import OpenSession, RunOptions, RunResult, open_session
 from qfbatch.flow.signals import stop_on_signals
-from qfbatch.flow.stopping import StopButton, nothing_succeeds
+from qfbatch.flow.stopping import StopButton, address, nothing_succeeds
 from qfbatch.job.settings import LOCAL as EMBEDDED
 from qfbatch.job.settings import Job, ServiceSettings
 from qfbatch.limits.combined import shared_out
 from qfbatch.limits.gate import GateStatistics
 from qfbatch.planning.planner import keep_prediction
-from qfbatch.progress.events import NodeEnded, Observer, RowsCommitted, to_all
-from qfbatch.records import Record
+from qfbatch.progress.events import Event, NodeEnded, Observer, Refused, RowsCommitted, to_all
+from qfbatch.records import ErrorKind, Record
 from qfbatch.tally import Tally, total
 
 LOST_AFTER_S = 20.0
@@ -144,6 +144,7 @@ class Driver(Run):
         self._waiting: Counter[str] = Counter()
         self._asked_by: Counter[str] = Counter()
         self._breakers: dict[str, Breaker] = {}
+        self._refusals: set[tuple[str, str, ErrorKind, int | None]] = set()
         self._assignment: Assignment | None = None
         self._now = False
         self._over = asyncio.Event()  # nothing is left to be begun
@@ -295,7 +296,7 @@ class Driver(Run):
             for record in records:
                 self._tallies[record.model].add(record)
             self._observe(RowsCommitted(records))
-        for event in news.events:
+        for event in filter(self._is_news, news.events):
             self._observe(event)
         self._judge(news)
         self._lanes[node] = news.lanes
@@ -315,7 +316,26 @@ class Driver(Run):
                 continue
             failed = breaker.row_failed(failure) if row_id is None else breaker.failed(failure, now, row_id)
             if failed is not None:
-                self._stop.request(nothing_succeeds(f"model {model}", failed))
+                self._stop.request(nothing_succeeds(self._where(model), failed))
+
+    def _where(self, model: str) -> str:
+        """A model, and where it is asked if that is one place."""
+        assert self._assignment is not None, "nodes are at work"  # noqa: S101
+        settings = next(settings for settings in self._job.models if settings.name == model)
+        endpoint, *others = self._job.endpoints_of(settings)
+        if others:
+            return f"model {model}"
+        at = address(self._assignment.addresses[endpoint.service])
+        return f"model {model} (endpoint {endpoint.name}) at {at}"
+
+    def _is_news(self, event: Event) -> bool:
+        """Whether observers have not been told: every node meets the same refusal of the job."""
+        if not isinstance(event, Refused):
+            return True
+        refusal = event.model, event.endpoint, event.kind, event.code
+        known = refusal in self._refusals
+        self._refusals.add(refusal)
+        return not known
 
     def _forget(self, node: str) -> None:
         self._dealer.lose(node)
