@@ -84,8 +84,8 @@ class Allowances:
 
     def used_up(self) -> str | None:
         """Which limit is spent, as a clause; None while rows on their way may yet leave room."""
-        here = [p.spending for p in self._portions.values() if not p.gone and not p.spending.idle]
-        if not here or not all(spending.short and not spending.reserved_tokens for spending in here):
+        here = [p for p in self._portions.values() if not p.gone and not p.spending.idle]
+        if not here or not all(self._has_spent_all(portion) for portion in here):
             return None
         if self._budget.max_total_tokens is not None and self._free_tokens() < 1:
             spent = self._tokens + sum(p.spending.tokens for p in self._portions.values())
@@ -97,6 +97,18 @@ class Allowances:
             spent = self._cost + sum(p.spending.cost for p in self._portions.values())
             return f"budget.max_cost ({count(self._budget.max_cost)}) is used up: {spent:,.4f} spent"
         return None
+
+    def _has_spent_all(self, portion: _Portion) -> bool:
+        """Whether a node has nothing left of what it holds now: it was short before it got that."""
+        budget, spending = self._budget, portion.spending
+        return (
+            spending.short
+            and not spending.reserved_tokens
+            and (
+                (budget.max_total_tokens is not None and spending.tokens >= portion.tokens)
+                or (budget.max_cost is not None and spending.cost >= portion.cost - budget.max_cost * 1e-9)
+            )
+        )
 
     def _more(self, limit: float | None, room: float, free: float) -> float:
         """What to add to a portion that has so much room, out of what is free."""

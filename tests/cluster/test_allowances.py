@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from qfbatch.allowances import Allowances, Spending
@@ -12,6 +12,7 @@ from qfbatch.job.settings import Budget
 
 
 @given(nodes=st.integers(1, 5), seed=st.integers(0, 2**16), limit=st.integers(1, 20_000))
+@example(nodes=1, seed=0, limit=251)  # the last token was dealt, and called used up before it was spent
 @settings(max_examples=30, deadline=None)
 def test_portions_are_spent_whole_and_never_exceeded(nodes: int, seed: int, limit: int) -> None:
     """Rows of 50 tokens are started until the budget is used up, one a node too many at most."""
