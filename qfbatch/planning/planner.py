@@ -29,6 +29,7 @@ from qfbatch.planning.expecting import Caps, Expectation, expectations
 from qfbatch.planning.forecast import Load, Way, forecast
 from qfbatch.planning.plans import BudgetPlan, ModelPlan, Plan, Prediction
 from qfbatch.reader.changes import changed_files
+from qfbatch.reader.shard_reader import ShardReader
 from qfbatch.records import Shard, Survey
 from qfbatch.tally import total
 
@@ -69,7 +70,8 @@ def plan_job(job: Job, options: RunOptions | None = None, *, on_survey: OnSurvey
                 before.spent,
             )
         else:
-            stands, found, done = "resumes", manifest.survey, _done(scan_results(layout))
+            stands, found = "resumes", manifest.survey
+            done = _done(scan_results(layout), _cut(job, found, options.limit))
     found = found or survey_input(job, on_survey)
     work = {model.name: _work(found, model.name, done, options) for model in job.models}
     return _plan(job, found, work, stands=stands, spent_tokens=done.tokens, spent=done.spent)
@@ -111,12 +113,27 @@ def keep_prediction(job: Job, session: OpenSession) -> Plan:
     return plan
 
 
+class _Cut(Struct, frozen=True):
+    """The shard that a limit cuts: its number, and the ids of its rows within the limit."""
+
+    shard: int
+    row_ids: list[str]
+
+
 class _Done(Struct, frozen=True):
-    """What stands in a run: rows and failed rows by model and shard, tokens, money by currency."""
+    """What stands in a run.
+
+    Attributes:
+        shards: rows and failed rows by model and shard.
+        tokens: of them.
+        spent: money by currency.
+        within: as `shards`, of the rows within the limit where it cuts a shard.
+    """
 
     shards: dict[tuple[str, int], tuple[int, int]] = {}
     tokens: int = 0
     spent: dict[str, float] = {}
+    within: dict[tuple[str, int], tuple[int, int]] = {}
 
 
 class _Work(Struct, frozen=True):
@@ -136,12 +153,29 @@ class _Work(Struct, frozen=True):
     caps: Caps
 
 
-def _done(results: pl.LazyFrame) -> _Done:
+def _cut(job: Job, found: Survey, limit: int | None) -> _Cut | None:
+    """The shard of which a limit leaves only the first rows; None where it ends with a shard."""
+    first = 0
+    for shard in found.shards if limit is not None else ():
+        wanted = (limit or 0) - first
+        first += shard.rows
+        if wanted < shard.rows:
+            if wanted <= 0:
+                return None
+            files = {file.name: file for file in found.files}
+            with ShardReader(job.input) as reader:
+                rows = reader.read(files[shard.source_file], shard)[:wanted]
+            return _Cut(shard.number, [row.row_id for row in rows])
+    return None
+
+
+def _done(results: pl.LazyFrame, cut: _Cut | None = None) -> _Done:
+    rows, failed = pl.len().alias("rows"), (pl.col("status") == "failed").sum().alias("failed")
     totals = (
         results.group_by("model", "shard", "currency")
         .agg(
-            pl.len().alias("rows"),
-            (pl.col("status") == "failed").sum().alias("failed"),
+            rows,
+            failed,
             (pl.col("total_tokens").sum() + pl.col("discarded_tokens").sum()).alias("tokens"),
             (pl.col("cost").sum() + pl.col("discarded_cost").sum()).alias("cost"),
         )
@@ -150,17 +184,26 @@ def _done(results: pl.LazyFrame) -> _Done:
     shards: dict[tuple[str, int], tuple[int, int]] = {}
     spent: dict[str, float] = {}
     tokens = 0
-    for model, shard, currency, rows, failed, some_tokens, cost in totals.iter_rows():
+    for model, shard, currency, some_rows, some_failed, some_tokens, cost in totals.iter_rows():
         before_rows, before_failed = shards.get((model, shard), (0, 0))
-        shards[model, shard] = (before_rows + rows, before_failed + failed)
+        shards[model, shard] = (before_rows + some_rows, before_failed + some_failed)
         tokens += some_tokens
         if cost:
             spent[currency or ""] = spent.get(currency or "", 0.0) + cost
-    return _Done(shards, tokens, spent)
+    if cut is None:
+        return _Done(shards, tokens, spent)
+    inside = (pl.col("shard") == cut.shard) & pl.col("row_id").is_in(cut.row_ids)
+    counted = results.filter(inside).group_by("model").agg(rows, failed).collect()
+    within = dict.fromkeys([place for place in shards if place[1] == cut.shard], (0, 0))
+    within |= {(model, cut.shard): (some, bad) for model, some, bad in counted.iter_rows()}
+    return _Done(shards, tokens, spent, within)
 
 
 def _work(found: Survey, model: str, done: _Done, options: RunOptions) -> _Work:
-    """One model's work; rows done are taken for the first of their shard where a limit cuts it."""
+    """One model's work.
+
+    Where a limit cuts a shard of an input that has changed, rows done are taken for the first of it.
+    """
     done_rows = failed_rows = left = first = 0
     tokens = 0.0
     opened = []
@@ -170,6 +213,7 @@ def _work(found: Survey, model: str, done: _Done, options: RunOptions) -> _Work:
         failed_rows += failed
         wanted = shard.rows if options.limit is None else max(0, min(shard.rows, options.limit - first))
         first += shard.rows
+        rows, failed = done.within.get((model, shard.number), (rows, failed))
         open_rows = max(0, wanted - rows)
         if options.retry_failed:
             open_rows += min(failed, wanted)

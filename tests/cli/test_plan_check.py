@@ -171,6 +171,9 @@ def test_plan_of_a_part(desk: Desk) -> None:
     assert desk.type("run", "job.yaml", "--limit", "3").code == 1
     assert [plan(desk, *options)["models"][0]["left"] for options in ([], ["--limit", "3"])] == [1, 0]
     assert plan(desk, "--retry-failed")["models"][0]["left"] == 2
+    # What failed beyond the limit is not asked, also where the limit cuts its shard.
+    assert plan(desk, "--retry-failed", "--limit", "2")["models"][0]["left"] == 1
+    assert plan(desk, "--retry-failed", "--limit", "1")["models"][0]["left"] == 0
 
 
 def test_plan_of_a_changed_input(desk: Desk) -> None:
