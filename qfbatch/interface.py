@@ -281,6 +281,7 @@ def _in_thread(start: Callable[[], RunResult], button: StopButton) -> RunResult:
     ended: list[RunResult | BaseException] = []
 
     def target() -> None:
+        """Keep what the run came to, an exception too: a thread would lose both."""
         try:
             ended.append(start())
         except BaseException as error:  # noqa: BLE001 - handed on to the thread that waits

@@ -102,10 +102,12 @@ async def further_attempts(
     pending: list[Outcome] = [first]
 
     async def next_outcome() -> Outcome:
+        """The attempt that was made before tenacity was entered, then real ones."""
         # tenacity counts this call as attempt 1, which has been made already.
         return pending.pop() if pending else await attempt()
 
     def wait_s(state: RetryCallState) -> float:
+        """Seconds until the next attempt: the service's word where it gave one, else the policy's curve."""
         own = policy.wait_s(state.attempt_number, uniform())
         asked = _failure_of(state).retry_after_s
         # The service's wait beats the curve, within the cap of one wait.

@@ -57,6 +57,7 @@ def _logged(run: StoredRun, manifest: Manifest, model: str) -> list[ReadAnswers]
     reader = LogReader(run.store, logbook, manifest.survey.columns)
 
     def read(name: str, columns: Sequence[str] | None) -> pa.Table:
+        """The committed rows of one log, as a shard's answers are read: all columns, or those named."""
         needed = None if columns is None else [*columns, "row_id", "source_row"]
         table = reader.shard(name, logs[name], columns=needed)
         return table if columns is None else table.select(list(columns))

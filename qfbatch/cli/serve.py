@@ -158,6 +158,7 @@ def _serve(
     base_url = runtime.base_url_of(sock)
 
     def ready() -> None:
+        """Say where the server is, once it takes calls; for programs on stdout, where they ask for it."""
         if announce:
             _say({"base_url": base_url, "endpoints": list(served.endpoints)})
         click.echo(f"serving {', '.join(served.endpoints)} at {base_url}; end with Ctrl-C", err=True)

@@ -45,6 +45,7 @@ def _interpolate_scalar(
     findings: Findings, loc: Loc, node: Scalar, environ: Mapping[str, str], names: set[str]
 ) -> None:
     def replaced(match: re.Match[str]) -> str:
+        """What one `${…}` stands for; records a variable that is missing and puts nothing in its place."""
         if match[0] == "$${":
             return "${"
         name = match["name"]

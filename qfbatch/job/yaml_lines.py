@@ -90,6 +90,7 @@ class _Open:
 
     @property
     def wants_key(self) -> bool:
+        """Whether the next scalar here is a key: in a mapping, after a whole pair."""
         return isinstance(self.node, Section) and self.key is None
 
 

@@ -28,6 +28,7 @@ def stricter(one: Quota, other: Quota) -> Quota:
     """What keeps both: of each limit the lower one."""
 
     def lower(first: float | None, second: float | None) -> float | None:
+        """The lower of two limits; one that is None limits nothing."""
         known = [limit for limit in (first, second) if limit is not None]
         return min(known, default=None)
 

@@ -102,9 +102,11 @@ class _Holder(Struct):
     served: dict[str, float] = field(default_factory=dict)  # when it last did
 
     def places(self, now: float) -> int:
+        """Calls that it has on its way or may start: those in flight, and all of a lease that still holds."""
         return max(self.in_flight, self.concurrency if self.until > now else 0)
 
     def rate(self, name: str, now: float) -> float:
+        """What it may spend of this rate, units a second; 0 once its lease is over."""
         return self.rates.get(name, 0.0) if self.until > now else 0.0
 
 

@@ -235,6 +235,7 @@ def to_all(observers: Iterable[Observer]) -> Observer:
     watching = tuple(observers)
 
     def pass_on(event: Event) -> None:
+        """Hand an event to all that still watch, and to these that one of them has failed."""
         nonlocal watching
         for observer in watching:
             try:

@@ -202,6 +202,7 @@ class _Histogram:
         self._sums: dict[str, float] = {}
 
     def add(self, model: str, seconds: float) -> None:
+        """Count one observation of a model, in seconds, into its bucket."""
         counts = self._counts.get(model)
         if counts is None:
             counts = self._counts[model] = [0] * (len(BUCKETS_S) + 1)
@@ -209,6 +210,7 @@ class _Histogram:
         self._sums[model] = self._sums.get(model, 0.0) + seconds
 
     def family(self, name: str, meaning: str) -> Metric:
+        """The histogram as Prometheus asks for it: cumulative counts by model, and their sum in seconds."""
         found = HistogramMetricFamily(name, meaning, labels=("model",))
         for model, counts in self._counts.copy().items():
             bounds = [*map(str, BUCKETS_S), "+Inf"]

@@ -218,6 +218,7 @@ class _Kept(logging.Handler):
         self.first = ""
 
     def emit(self, record: logging.LogRecord) -> None:
+        """Keep the first message; those after it mostly say the same again."""
         self.first = self.first or record.getMessage()
 
 

@@ -20,10 +20,15 @@ Tap = Callable[[bytes], None]
 
 class _Decompressor(Protocol):
     @property
-    def eof(self) -> bool: ...
+    def eof(self) -> bool:
+        """Whether the compressed stream has ended; bytes after it are `unused_data`."""
+
     @property
-    def unused_data(self) -> bytes: ...
-    def decompress(self, data: bytes, /) -> bytes: ...
+    def unused_data(self) -> bytes:
+        """What came after the end of the stream: another one, where files were put one after the other."""
+
+    def decompress(self, data: bytes, /) -> bytes:
+        """The bytes that these give, together with what came before."""
 
 
 def file_bytes(source: Source, *, size: int = PIECE_BYTES, offset: int = 0) -> Iterator[bytes]:

@@ -93,6 +93,7 @@ class _Surveyor:
         self._bytes_total = 0
 
     def survey(self) -> Survey:
+        """Reads all files and says what is there; raises what is wrong, all of it together."""
         self._bytes_total = sum(file.size for file in self._files)
         read = [(file, source) for file in self._files if (source := self._file(file))]
         if self._settings.id is not None:
@@ -151,6 +152,7 @@ class _Surveyor:
         done_before = self._bytes_done
 
         def tap(piece: bytes) -> None:
+            """Takes note of bytes as they are read; refuses a file that has become larger than it was."""
             digest(piece)
             self._bytes_done += len(piece)
             if self._bytes_done > done_before + size:  # it grows, perhaps as fast as we read

@@ -152,9 +152,11 @@ def _amount_in(
     currency: str, key: str, label: str, costs: Callable[[Figures], Sequence[Cost | TimeCost]]
 ) -> Line:
     def value(figures: Figures) -> float | None:
+        """The amount in this currency; None where none was paid in it."""
         return next((cost.amount for cost in costs(figures) if (cost.currency or "") == currency), None)
 
     def text(figures: Figures) -> str:
+        """The amount for people; `MISSING` where nothing was paid in this currency."""
         amount = value(figures)
         return numbers.MISSING if amount is None else numbers.amount(amount)
 
@@ -169,6 +171,7 @@ def _mark(
     key: str, label: str, spread: Callable[[Figures], Spread | None], mark: str, of: Callable[[Spread], float]
 ) -> Line:
     def value(figures: Figures) -> float | None:
+        """The mark of the spread, in seconds; None where there is no spread."""
         found = spread(figures)
         return None if found is None else of(found)
 

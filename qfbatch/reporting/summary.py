@@ -256,6 +256,7 @@ def _assembled(
                 target[group].append(answer)
 
     def figures(answer: _Answer) -> Figures:
+        """One line of the answer as figures, with the failures and costs of the same model and group."""
         model = (answer["model"],) if "model" in answer else ()
         values = tuple(plain_value(answer[key]) for key in keys if key in answer)
         group = (*model, *values)

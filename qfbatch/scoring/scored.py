@@ -178,6 +178,7 @@ def _scored(rows: pl.LazyFrame, scorers: Sequence[Scorer], json_columns: frozens
     }
 
     def score(stretch: pl.DataFrame) -> pl.DataFrame:
+        """A stretch of rows with the score and the failure of each scorer beside them."""
         judged = [column for scorer in scorers for column in _judged(stretch, scorer, json_columns)]
         return stretch.with_columns(judged)
 

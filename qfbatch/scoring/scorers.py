@@ -77,6 +77,7 @@ def built_in(settings: ScorerSettings) -> Scorer:
     needs_text = settings.scorer in {"contains", "chrf"}  # of nothing, everything holds something
 
     def score(answer: str, references: Sequence[str], _: Row) -> float | None:
+        """The best score against any reference; None where there is no reference to compare with."""
         evened = [even(reference) for reference in references]
         wanted = [reference for reference in evened if reference.strip()] if needs_text else evened
         if not wanted:
@@ -97,6 +98,7 @@ def own(settings: ScorerSettings, judge: Judge) -> Scorer:
     """
 
     def score(answer: str, references: Sequence[str], row: Row) -> float | None:
+        """What the function says, as a number; None where it leaves the row out."""
         reference = references[0] if references else None
         try:
             found = judge(answer, reference, dict(row))
@@ -161,6 +163,7 @@ def _evening(steps: Sequence[str]) -> Callable[[str], str]:
         wanted.insert(-1 if "whitespace" in steps else len(wanted), _nfkc)  # folding and removing may undo it
 
     def even(text: str) -> str:
+        """The text after all steps, in their order."""
         for step in wanted:
             text = step(text)
         return text

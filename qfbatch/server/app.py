@@ -39,6 +39,7 @@ def build_app(
     """
 
     def completions(dialect: Dialect) -> CompletionsRoute:
+        """The route of one dialect, over the engine and the gate that all routes share."""
         return CompletionsRoute(dialect, engine, gate, misbehaviour=misbehaviour, clock=clock)
 
     first, text, chat = qianfan.QianfanV1(), openai.OpenAI(chat=False), openai.OpenAI(chat=True)

@@ -68,6 +68,7 @@ def run(app: ASGIApp, sock: socket.socket, *, on_ready: Callable[[], None], exit
     server: _Server
 
     async def sweep() -> None:
+        """Close connections that stalled, and end with the parent where that was asked."""
         close_stalled(
             server.server_state,
             now=asyncio.get_running_loop().time(),

@@ -51,20 +51,25 @@ class _RangedFile(io.RawIOBase):
         self._position = 0
 
     def readable(self) -> bool:
+        """It is read from, and nothing else."""
         return True
 
     def seekable(self) -> bool:
+        """Any place can be read next: each read asks the store for a range."""
         return True
 
     def tell(self) -> int:
+        """Where the next read begins, in bytes."""
         return self._position
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        """Go to a place, as files do; beyond the end there is nothing to read."""
         start = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._size}[whence]
         self._position = max(0, start + offset)
         return self._position
 
     def readinto(self, buffer: object) -> int:
+        """Fill the buffer from here on; returns how many bytes it was, 0 at the end."""
         view = memoryview(buffer).cast("B")  # type: ignore[arg-type] # what RawIOBase promises to give
         length = min(len(view), self._size - self._position)
         if length <= 0:

@@ -116,6 +116,7 @@ class S3Store:
         """See `ObjectStore.get_range`."""
 
         def read() -> bytes:
+            """The range; empty where it begins at the end of the object or later, which stores refuse."""
             try:
                 return bytes(obstore.get_range(self._client, key, start=start, length=length))
             except GenericError:
