@@ -94,7 +94,7 @@ THIRD_PARTY: dict[str, tuple[str, ...]] = {
         "planning.planner",  # what the rows already answered tell of the others
         "flow.rehoming",  # a run's answers, looked up by what was asked
         "reporting.report",  # hands that frame to what works it out
-        "reporting.sampling",
+        "reporting.selection",
         "scoring.contrast",  # two sides' scores, row by row
         "scoring.scored",
         "reporting.summary",
@@ -105,7 +105,7 @@ THIRD_PARTY: dict[str, tuple[str, ...]] = {
         "checkpoint.log_checkpoint",  # rows on their way into parts
         "checkpoint.log_reading",  # and out of them
         "checkpoint.parts",  # a finished shard becomes a Parquet file
-        "checkpoint.sampling",
+        "checkpoint.answered",
         "cli.init",  # looks at the columns of a Parquet file to write a job for it
         "cli.light_start",  # keeps it from loading pandas
         "reader.arrow_values",

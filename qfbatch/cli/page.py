@@ -16,7 +16,7 @@ from qfbatch.cli.target import Run
 from qfbatch.errors import StorageError, UsageError
 from qfbatch.render.section import Section
 from qfbatch.reporting.compared import Comparison
-from qfbatch.reporting.sampling import sample
+from qfbatch.reporting.selection import sample
 
 _SIGNATURE_WITHIN = 400  # bytes from a page's beginning
 

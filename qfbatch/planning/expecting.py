@@ -12,10 +12,10 @@ from typing import Any
 
 from msgspec import Struct
 
+from qfbatch.checkpoint.answered import Answered, sample_answers
 from qfbatch.checkpoint.directory import list_predecessors
 from qfbatch.checkpoint.manifest import read_manifest
 from qfbatch.checkpoint.place import RunPlace, run_place
-from qfbatch.checkpoint.sampling import Answered, sample_answers
 from qfbatch.errors import QfbatchError
 from qfbatch.fingerprint import agree, fingerprint
 from qfbatch.job.settings import LOCAL, Job, ModelSettings

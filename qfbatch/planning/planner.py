@@ -2,7 +2,7 @@
 
 Prompt tokens are the documented estimate, corrected by what the service reported before; completion tokens
 and latency come from answers seen before, else from assumptions, which are named (`expecting`). The time is
-that of the run's own limits, tried over simulated time (`forecast`).
+that of the run's own limits, tried over simulated time (`simulation`).
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from qfbatch.flow.surveying import OnSurvey, survey_input
 from qfbatch.job.settings import Job, ModelSettings
 from qfbatch.limits.quota import Quota
 from qfbatch.planning.expecting import Caps, Expectation, expectations
-from qfbatch.planning.forecast import Load, Way, forecast
 from qfbatch.planning.plans import BudgetPlan, ModelPlan, Plan, Prediction
+from qfbatch.planning.simulation import Load, Way, simulated_times
 from qfbatch.reader.changes import changed_files
 from qfbatch.reader.shard_reader import ShardReader
 from qfbatch.records import Shard, Survey
@@ -255,7 +255,7 @@ def _plan(
 ) -> Plan:
     expected = expectations(job, {name: some.caps for name, some in work.items()})
     loads = [_load(job, model, work[model.name], expected[model.name]) for model in job.models]
-    times = forecast(job.limits, loads, job.quotas)
+    times = simulated_times(job.limits, loads, job.quotas)
     guessed = [load.name for load in loads if load.calls and expected[load.name].guessed]
     models = tuple(
         _model_plan(
@@ -297,7 +297,7 @@ def _time_range(job: Job, loads: Sequence[Load], expected: Mapping[str, Expectat
             load if (span := latencies[load.name]) is None else replace(load, latencies_s=(span[end],))
             for load in loads
         ]
-        ends.append(forecast(job.limits, tried, job.quotas).time_s)
+        ends.append(simulated_times(job.limits, tried, job.quotas).time_s)
     return ends[0], ends[1]
 
 

@@ -10,7 +10,7 @@ from report_runs import failed, frame, succeeded
 
 from qfbatch.records import Record
 from qfbatch.reporting.sampled import Mark
-from qfbatch.reporting.sampling import CHARACTERS, LONGEST, sample
+from qfbatch.reporting.selection import CHARACTERS, LONGEST, sample
 
 MODELS = ("yi-34b", "pythia-6.9b")
 

@@ -95,7 +95,7 @@ class Times(Struct, frozen=True):
         return self.limits[0] if self.limits and self.limits[0].time_s > 0 else None
 
 
-def forecast(run: Quota, loads: Sequence[Load], shared: Mapping[str, Quota] | None = None) -> Times:
+def simulated_times(run: Quota, loads: Sequence[Load], shared: Mapping[str, Quota] | None = None) -> Times:
     """How long these calls take.
 
     Args:
@@ -295,4 +295,4 @@ def _limit_times(
     return times
 
 
-__all__ = ["Load", "Times", "Way", "forecast"]
+__all__ = ["Load", "Times", "Way", "simulated_times"]

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from qfbatch.limits.quota import Quota
-from qfbatch.planning.forecast import Load, Way, forecast
+from qfbatch.planning.simulation import Load, Way, simulated_times
 
 from .services import QuotaService
 from .world import models_of, simulated
@@ -51,7 +51,7 @@ def service(latencies_s: tuple[float, ...] = (LATENCY_S,)) -> QuotaService:
 @pytest.mark.parametrize("rows", [1, 30, 900])
 def test_as_long_as_the_run(limits: Quota, binding: str, rows: int) -> None:
     """Under each limit and all together, for few rows and many, the forecast is within 5 % of the run."""
-    found = forecast(limits, [load("m", rows, Quota(limits.concurrency))])
+    found = simulated_times(limits, [load("m", rows, Quota(limits.concurrency))])
     took = simulated(service(), rows, limits=limits)
     assert found.time_s == pytest.approx(took.duration_s, rel=0.05)
     if rows > 30:
@@ -62,7 +62,7 @@ def test_as_long_as_the_run(limits: Quota, binding: str, rows: int) -> None:
 def test_models_that_share_the_limits() -> None:
     """Two models, one with a lower limit of its own: the faster one ends first, the slower one decides."""
     limits, own = Quota(32, rpm=600), Quota(32, rpm=120)
-    found = forecast(limits, [load("fast", 400, Quota(32)), load("slow", 400, own)])
+    found = simulated_times(limits, [load("fast", 400, Quota(32)), load("slow", 400, own)])
     took = simulated({"fast": service(), "slow": service()}, 400, limits=limits, quotas={"slow": own})
     assert found.time_s == pytest.approx(took.duration_s, rel=0.05)
     assert found.finished_s["fast"] < found.finished_s["slow"] / 3
@@ -84,7 +84,7 @@ def test_models_that_share_the_limits() -> None:
 )
 def test_several_endpoints(ways: list[Way], shared: dict[str, Quota], binding: str) -> None:
     """Limits side by side and a quota over them: within 5 % of the run, and named for what they are."""
-    found = forecast(Quota(32), [load("m", 400, Quota(32), ways=tuple(ways))], shared)
+    found = simulated_times(Quota(32), [load("m", 400, Quota(32), ways=tuple(ways))], shared)
     services = {str(number): service() for number in range(len(ways))}
     (model,) = models_of({"m": services})
     ends = [
@@ -102,7 +102,7 @@ def test_latencies_that_spread() -> None:
     """Calls that take as long as earlier ones did, slow ones among them: within 10 % of the run."""
     rng = random.Random(7)
     latencies = tuple(rng.lognormvariate(0.0, 1.0) for _ in range(500))
-    found = forecast(Quota(16), [load("m", 2000, Quota(16), latencies_s=latencies)])
+    found = simulated_times(Quota(16), [load("m", 2000, Quota(16), latencies_s=latencies)])
     took = simulated(service(latencies), 2000, limits=Quota(16))
     assert found.time_s == pytest.approx(took.duration_s, rel=0.1)
 
@@ -111,7 +111,7 @@ def test_many_calls_are_not_tried_one_by_one() -> None:
     """A million calls take a thousand times as long as a thousand, and no longer to tell."""
     limits = Quota(16, rpm=600)
     whole, part = (
-        forecast(limits, [load("a", calls, Quota(16)), load("b", calls // 2, Quota(16))])
+        simulated_times(limits, [load("a", calls, Quota(16)), load("b", calls // 2, Quota(16))])
         for calls in (1_000_000, 1_000)
     )
     assert whole.time_s == pytest.approx(1000 * part.time_s, rel=0.01)
@@ -120,5 +120,5 @@ def test_many_calls_are_not_tried_one_by_one() -> None:
 
 def test_nothing_to_do() -> None:
     """Without calls there is no time and no limit that binds."""
-    found = forecast(Quota(16, rpm=600), [load("m", 0, Quota(16))])
+    found = simulated_times(Quota(16, rpm=600), [load("m", 0, Quota(16))])
     assert (found.time_s, found.finished_s, found.binding) == (0.0, {"m": 0.0}, None)
