@@ -12,12 +12,15 @@ from qfbatch.checkpoint.layout import TEMPORARY_PREFIX, RunLayout
 from qfbatch.checkpoint.log_reading import PARTS
 from qfbatch.checkpoint.logbook import LogName
 from qfbatch.checkpoint.place import StoredRun
+from qfbatch.storage.folder import FolderStore
 from qfbatch.storage.objects import ObjectInfo
 from qfbatch.storage.probe import FOLDER as TRIALS
 
 
 def find_orphans(run: StoredRun, run_id: str) -> list[ObjectInfo]:
     """Objects that the log does not name: parts of writers that were killed or fenced, and of runs set aside.
+
+    On a folder, temporary files of killed writers, too.
 
     While a process is at work some of them may be about to be named; `remove_orphans` makes sure.
 
@@ -31,7 +34,8 @@ def find_orphans(run: StoredRun, run_id: str) -> list[ObjectInfo]:
     # Listed before the logs are read: a part that is named meanwhile is then known as named.
     parts = list(run.store.list(PARTS))
     named = {key for log in run.logbook(run_id).read().values() for key in log.parts}
-    return [info for info in parts if info.key not in named] + list(run.store.list(TRIALS))
+    temporary = run.store.temporaries() if isinstance(run.store, FolderStore) else ()
+    return [*(info for info in parts if info.key not in named), *run.store.list(TRIALS), *temporary]
 
 
 def remove_orphans(run: StoredRun, run_id: str, writer: str) -> list[ObjectInfo]:
@@ -56,7 +60,7 @@ def remove_orphans(run: StoredRun, run_id: str, writer: str) -> list[ObjectInfo]
     by_log: defaultdict[LogName, list[ObjectInfo]] = defaultdict(list)
     removed = []
     for info in found:
-        if info.key.startswith(PARTS):
+        if info.key.startswith(PARTS) and not _is_temporary(info):
             by_log[info.key.removeprefix(PARTS).partition("/")[0]].append(info)
         else:
             removed.append(info)
@@ -79,6 +83,10 @@ def find_temporaries(layout: RunLayout) -> list[Path]:
         with storage_errors(folder, "read the folder"):
             found += sorted(folder.glob(f"{TEMPORARY_PREFIX}*"))
     return found
+
+
+def _is_temporary(info: ObjectInfo) -> bool:
+    return info.key.rpartition("/")[2].startswith(TEMPORARY_PREFIX)
 
 
 def sizes(infos: Sequence[ObjectInfo]) -> int:

@@ -95,18 +95,17 @@ class FolderStore:
 
     def list(self, prefix: str = "", *, after: str = "") -> Iterator[ObjectInfo]:
         """See `ObjectStore.list`; temporary files are none of the objects."""
-        top = self._folder / prefix.rpartition("/")[0]
-        found: list[ObjectInfo] = []
-        with storage_errors(top, "read the folder"):
-            for parent, _, names in os.walk(top):
-                below = Path(parent).relative_to(self._folder).as_posix().removeprefix(".")
-                for name in names:
-                    key = f"{below}/{name}" if below else name
-                    if name.startswith(TEMPORARY_PREFIX) or not key.startswith(prefix) or key <= after:
-                        continue
-                    with suppress(FileNotFoundError):  # gone since it was listed
-                        found.append(_info(key, (Path(parent) / name).stat()))
-        return iter(sorted(found, key=lambda info: info.key))
+        found = _files(self._folder, self._folder / prefix.rpartition("/")[0], temporary=False)
+        listed = (info for info in found if info.key.startswith(prefix) and info.key > after)
+        return iter(sorted(listed, key=lambda info: info.key))
+
+    def temporaries(self) -> tuple[ObjectInfo, ...]:
+        """Temporary files, everywhere: of writers at work, and what writers that were killed have left.
+
+        A writer whose temporary file is removed fails in what it was about to put, and has put nothing.
+        """
+        found = _files(self._folder, self._folder, temporary=True)
+        return tuple(sorted(found, key=lambda info: info.key))
 
     def delete(self, keys: Iterable[str]) -> None:
         """See `ObjectStore.delete`."""
@@ -122,6 +121,20 @@ class FolderStore:
 
     def _path(self, key: str) -> Path:
         return self._folder / key
+
+
+def _files(folder: Path, top: Path, *, temporary: bool) -> list[ObjectInfo]:
+    """Temporary files, or all others, in `top` and below; keys are from `folder` on."""
+    found = []
+    with storage_errors(top, "read the folder"):
+        for parent, _, names in os.walk(top):
+            below = Path(parent).relative_to(folder).as_posix().removeprefix(".")
+            for name in names:
+                if name.startswith(TEMPORARY_PREFIX) is temporary:
+                    with suppress(FileNotFoundError):  # gone since it was listed
+                        key = f"{below}/{name}" if below else name
+                        found.append(_info(key, (Path(parent) / name).stat()))
+    return found
 
 
 def _link(temporary: Path, path: Path) -> bool:

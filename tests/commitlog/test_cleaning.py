@@ -16,6 +16,7 @@ from qfbatch.checkpoint.log_checkpoint import LogCheckpoint
 from qfbatch.checkpoint.place import StoredRun
 from qfbatch.cli.main import main
 from qfbatch.errors import Fenced
+from qfbatch.storage.folder import FolderStore
 
 from .stored_runs import StoredJob
 
@@ -63,6 +64,23 @@ def test_what_is_committed_stays() -> None:
     assert 2 == len(remove_orphans(run, RUN_ID, "cleaner"))
     assert [] == find_orphans(run, RUN_ID)
     assert kept.items() <= store.objects.items()
+
+
+def test_temporary_files_of_killed_writers(tmp_path: Path) -> None:
+    """In a folder, what a kill left of a file before it had its name is an orphan, wherever it is."""
+    store = FolderStore(tmp_path)
+    only = LogCheckpoint(store, ["m"], plan(1, 4), COLUMNS, RUN_ID, writer="only")
+    only.open_shard("m", 0)
+    only.commit("m", 0, [record(0)])
+    kept = list(store.list())
+    left = [".tmp-status.json.a-1-0", "log/m-000000/.tmp-000003.json.a-1-1", "parts/m-000000/.tmp-b.a-1-2"]
+    for name in left:
+        (tmp_path / name).write_bytes(b"torn")
+    run = StoredRun(store)
+    assert left == [info.key for info in find_orphans(run, RUN_ID)]
+    assert left == [info.key for info in remove_orphans(run, RUN_ID, "cleaner")]
+    assert [] == find_orphans(run, RUN_ID)
+    assert kept == list(store.list())
 
 
 @pytest.mark.slow
