@@ -1,0 +1,106 @@
+"""A stand-in for the cluster: real driver, real limiter, real nodes, all in this process and without Ray."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from qfbatch.cluster.driver import Driver
+from qfbatch.cluster.engine import NodeLost
+from qfbatch.cluster.limiter import Dealt, Limiter
+from qfbatch.cluster.messages import Assignment, News, Orders
+from qfbatch.cluster.node import Node
+from qfbatch.flow.connecting import service_addresses
+from qfbatch.flow.runner import Clocks, RunResult
+from qfbatch.flow.session import RunOptions, open_session
+from qfbatch.job.load import load_job
+from qfbatch.limits.quota import Quota
+from qfbatch.limits.shares import Usage
+
+
+class LocalNode:
+    """See `engine.NodeActor`; counts what it made of other nodes' rows.
+
+    Args:
+        name: its name.
+        dies_lent: whether it is lost, and its process with it, once it has rows of another node.
+    """
+
+    def __init__(self, name: str, *, dies_lent: bool) -> None:
+        self.name = name
+        self.worked = 0
+        self.lost = False
+        self._dies_lent = dies_lent
+        self._owns = False
+        self._node = Node()
+
+    async def start(self, assignment: Assignment, limiter: Limiter) -> None:
+        """Begin."""
+
+        async def ask(usages: Mapping[str, tuple[Quota, Usage]]) -> Dealt:
+            return await limiter.exchange(self.name, usages)
+
+        found = await self._node.start(assignment, ask)
+        assert isinstance(found, int), found
+
+    async def exchange(self, orders: Orders) -> News:
+        """Give orders, take news."""
+        news = await self._node.exchange(orders)
+        self.worked += len(news.worked)
+        self._owns |= any(not work.requests for _, work in orders.work)
+        if self._dies_lent and not self._owns and any(work.requests for _, work in orders.work):
+            self.lost = True
+            raise NodeLost("killed")
+        return news
+
+    def kill(self) -> None:
+        """As a process ends: in the middle of whatever it does."""
+        if self.lost and self._node._ending is not None:
+            self._node._ending.cancel()
+
+
+class LocalEngine:
+    """See `engine.Engine`."""
+
+    limiter: Limiter
+
+    def __init__(self, nodes: int, *, lose_a_helper: bool = False) -> None:
+        self.nodes = nodes
+        self.started: list[LocalNode] = []
+        self._lose_a_helper = lose_a_helper
+
+    def start_limiter(self, run: str) -> None:
+        """Start the run's limiter."""
+        del run
+        self.limiter = Limiter(again=False)
+
+    def new_node(self, name: str) -> LocalNode:
+        """A further node; helpers among the first ones are lost as soon as they have rows of another."""
+        dies = self._lose_a_helper and len(self.started) < self.nodes
+        self.started.append(LocalNode(name, dies_lent=dies))
+        return self.started[-1]
+
+    def forget(self, name: str) -> None:
+        """A node is gone."""
+        self._left = asyncio.ensure_future(self.limiter.leave(name))
+
+    @staticmethod
+    def head_answers() -> bool:
+        """There is no head that could be lost."""
+        return True
+
+
+def run_in_process(job_file: Path, engine: LocalEngine, environ: Mapping[str, str]) -> RunResult:
+    """Run a job on the nodes of this process."""
+    job = load_job(job_file, environ=environ)
+    options = RunOptions(shared=True)
+    clocks = Clocks()
+    with open_session(job, options, now=clocks.now) as session:
+        standing: Any = engine  # what a driver needs of one
+        driver = Driver(
+            job, options, session, lambda _: None, clocks=clocks, engine=standing, lost_after_s=60.0
+        )
+        with service_addresses(job) as addresses:
+            return asyncio.run(driver.run(addresses, environ))
