@@ -10,7 +10,6 @@ from pathlib import Path
 
 import msgspec
 
-from qfbatch._version import __version__
 from qfbatch.allowances import Allowances
 from qfbatch.breaker import Breaker
 from qfbatch.budget import cost_toward_budget, uncounted_note
@@ -19,6 +18,7 @@ from qfbatch.checkpoint.manifest import Manifest
 from qfbatch.cluster.dealing import Dealer
 from qfbatch.cluster.engine import LOCAL, Engine, NodeActor, NodeLost
 from qfbatch.cluster.messages import Assignment, News, Orders
+from qfbatch.cluster.reach import END_WITHOUT_HEAD_S, head_lost, until_lost
 from qfbatch.cluster.variables import wanted_variables
 from qfbatch.errors import BudgetReached, ClusterLost, Fenced, QfbatchError, UsageError
 from qfbatch.flow.connecting import service_addresses
@@ -34,6 +34,7 @@ from qfbatch.limits.gate import GateStatistics
 from qfbatch.planning.planner import keep_prediction
 from qfbatch.progress.events import Event, NodeEnded, Observer, Refused, RowsCommitted, to_all
 from qfbatch.records import ErrorKind, Record
+from qfbatch.storage.address import is_stored
 from qfbatch.tally import Tally, total
 
 LOST_AFTER_S = 20.0
@@ -41,7 +42,6 @@ START_S = 180.0
 NEWS_S = 0.2
 NEWS_S_A_NODE = 0.002  # so that the driver hears of no more than 500 a second
 LOST_IN_VAIN = 3  # nodes in a row, for one place, that came to nothing: the next would not either
-_END_S = 30.0
 _decode = msgspec.msgpack.Decoder(list[Record]).decode
 
 
@@ -162,7 +162,6 @@ class Driver(Run):
             _with_absolute_files(self._session),
             addresses,
             wanted_variables(self._job, environ),
-            __version__,
             news_s=max(NEWS_S, self._engine.nodes * NEWS_S_A_NODE),
         )
         done = self._rows_with_record() - self._session.failed_again
@@ -174,13 +173,10 @@ class Driver(Run):
         ):
             count = min(self._engine.nodes, self._job.limits.concurrency)
             tended = [loop.create_task(self._tend(f"{session_name}-{place}")) for place in range(count)]
-            watchers = [loop.create_task(self._pulses()), loop.create_task(self._announce_stop(self))]
+            watching = (self._pulses(), self._announce_stop(self), self._watch_head())
+            watchers = [loop.create_task(watch) for watch in watching]
             try:
-                for ended in await asyncio.gather(*tended, return_exceptions=True):
-                    if isinstance(ended, QfbatchError):
-                        self._stop.request(ended)
-                    elif isinstance(ended, BaseException):
-                        raise ended
+                await asyncio.gather(*tended)
             finally:
                 for task in (*watchers, *tended):
                     task.cancel()
@@ -207,6 +203,13 @@ class Driver(Run):
         return {name: shared_out(shares) if shares else nothing for name, shares in found.items()}
 
     async def _tend(self, place: str) -> None:
+        """Keep a node at work, and another in its place; where none can take part, the run is stopped."""
+        try:
+            await self._tend_while_wanted(place)
+        except QfbatchError as error:
+            self._stop.request(error)
+
+    async def _tend_while_wanted(self, place: str) -> None:
         """Keep a node at work, and another in its place when it is lost.
 
         Raises:
@@ -352,6 +355,13 @@ class Driver(Run):
             self._observe(self._watch.pulse(self, asyncio.get_running_loop().time()))
             await asyncio.sleep(PULSE_S)
 
+    async def _watch_head(self) -> None:
+        """End the run in order when Ray's head is lost: nodes go on without it, until Ray ends them."""
+        await until_lost(self._engine.head_answers)
+        self._stop.request(head_lost())
+        await asyncio.sleep(END_WITHOUT_HEAD_S)
+        self._end_now()
+
     def _count_again(self) -> None:
         """What a node committed just before it was lost, it could not tell: in the end the log counts."""
         self._asked = self._asked_by.total()
@@ -370,7 +380,8 @@ class Driver(Run):
 def _with_absolute_files(session: OpenSession) -> Manifest:
     survey = session.manifest.survey
     files = tuple(
-        msgspec.structs.replace(file, path=str(Path(file.path).absolute())) for file in survey.files
+        file if is_stored(file.path) else msgspec.structs.replace(file, path=str(Path(file.path).absolute()))
+        for file in survey.files
     )
     return msgspec.structs.replace(session.manifest, survey=msgspec.structs.replace(survey, files=files))
 

@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
-from collections.abc import Mapping
+import threading
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any, Self
 
 # Nothing is ever reported to Ray's makers. Read when the package is imported.
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+# 127.0.0.1 is to mean itself: else Ray takes this machine's address in the network for it, and then what it
+# starts listens on all interfaces. (The name tells where this is so unasked.)
+os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
 
 import ray
+from ray._private.services import canonicalize_bootstrap_address
 from ray.exceptions import RayError
 
+from qfbatch._version import __version__
 from qfbatch.cluster.limiter import Dealt, Limiter
 from qfbatch.cluster.messages import Assignment, News, Orders
 from qfbatch.cluster.node import Node
-from qfbatch.errors import ClusterLost, QfbatchError, UsageError
+from qfbatch.cluster.reach import check_reachable, no_cluster
+from qfbatch.errors import QfbatchError, UsageError
 from qfbatch.limits.quota import Quota
 from qfbatch.limits.shares import Usage
 
@@ -25,6 +34,11 @@ NAMESPACE = "qfbatch"
 _OBJECT_STORE_BYTES = 100 * 2**20  # messages are small; Ray takes at least 75 MiB
 _LEAST_LOCAL_NODES = 2
 _MOST_LOCAL_NODES = 4
+_START = "Run the same command again; if it fails again, without --ray: one process is as safe."
+_TAKE_PART = (
+    "A run is started on a machine of the cluster (`ray start --address=HOST:PORT` makes this one such), "
+    "with the cluster's versions of Ray and Python."
+)
 
 
 class NodeLost(Exception):  # noqa: N818 - reads as what happened
@@ -61,28 +75,36 @@ class AskLimiter:
 
 
 class NodeActor:
-    """A node, as the driver knows it.
+    """A node, as the driver knows it; there is none before it is started.
 
     Args:
-        actor: its handle.
         name: its name.
     """
 
-    def __init__(self, actor: Any, name: str) -> None:
-        self._actor = actor
+    def __init__(self, name: str) -> None:
+        self._actor: Any = None
         self.name = name
         self.pid = 0
 
     async def start(self, assignment: Assignment, limiter: Any) -> None:
-        """Have it begin.
+        """Have a process for it, where there is room, and have it begin.
 
         Raises:
             NodeLost: it died.
             QfbatchError: it cannot take part; the message says why.
         """
+        options = {"num_cpus": 1, "max_restarts": 0, "scheduling_strategy": "SPREAD"}
+        options["name"] = f"node-{self.name}"
         try:
+            self._actor = await _off_the_loop(lambda: ray.remote(Node).options(**options).remote())
+            version = await self._actor.version.remote()
+            if version != __version__:
+                raise UsageError(
+                    f"a node has qfbatch {version}, the driver {__version__}",
+                    hint="Install the same version everywhere, with the same extras.",
+                )
             found = await self._actor.start.remote(assignment, AskLimiter(limiter, self.name))
-        except RayError as error:
+        except (RayError, ConnectionError, RuntimeError) as error:
             raise NodeLost(_short(error)) from None
         if isinstance(found, QfbatchError):
             raise found
@@ -102,7 +124,42 @@ class NodeActor:
 
     def kill(self) -> None:
         """End its process, if it lives."""
-        ray.kill(self._actor)
+        if (actor := self._actor) is not None:
+            threading.Thread(target=_kill, args=(actor,), name="qfbatch-kill", daemon=True).start()
+
+
+def _kill(actor: Any) -> None:
+    with suppress(RayError, ValueError, RuntimeError):  # gone, as it is to be; or Ray is
+        ray.kill(actor)
+
+
+async def _off_the_loop(call: Callable[[], Any]) -> Any:
+    """The result of a call that stands still for as long as Ray's head does not answer.
+
+    In a thread that nobody waits for at the end, unlike those of the loop's own pool.
+    """
+    loop = asyncio.get_running_loop()
+    found: asyncio.Future[Any] = loop.create_future()
+
+    def tell(result: Any, error: BaseException | None) -> None:
+        if found.done():
+            return
+        if error is None:
+            found.set_result(result)
+        else:
+            found.set_exception(error)
+
+    def work() -> None:
+        result, error = None, None
+        try:
+            result = call()
+        except BaseException as raised:  # noqa: BLE001 - raised where it is awaited
+            error = raised
+        with suppress(RuntimeError):  # the loop is closed: the run has ended meanwhile
+            loop.call_soon_threadsafe(tell, result, error)
+
+    threading.Thread(target=work, name="qfbatch-ray", daemon=True).start()
+    return await found
 
 
 class Engine:
@@ -116,11 +173,14 @@ class Engine:
     def __init__(self, address: str, nodes: int | None) -> None:
         self._address = address
         self._nodes = nodes
+        self._head = ""
         self.limiter: Any = None
 
     def __enter__(self) -> Self:
         options: dict[str, Any] = {"address": self._address}
-        if self._address == LOCAL:
+        if self._address != LOCAL:
+            options["address"] = _head_of(self._address)
+        else:
             cores = os.cpu_count() or 1
             self._nodes = self._nodes or max(_LEAST_LOCAL_NODES, min(cores, _MOST_LOCAL_NODES))
             # The address "local" is not taken from RAY_ADDRESS, so that a cluster of others stays alone.
@@ -131,12 +191,18 @@ class Engine:
                 "object_store_memory": _OBJECT_STORE_BYTES,
             }
         try:
-            ray.init(**options, namespace=NAMESPACE, log_to_driver=False, logging_level=logging.CRITICAL)
-        except (ConnectionError, ValueError, RuntimeError, OSError) as error:
+            joined = ray.init(
+                **options, namespace=NAMESPACE, log_to_driver=False, logging_level=logging.CRITICAL
+            )
+        except Exception as error:  # what Ray raises here is of many kinds, bare ones among them
+            ray.shutdown()
+            is_local = self._address == LOCAL
+            what = "Ray does not start" if is_local else "this machine cannot take part"
             raise UsageError(
-                f"--ray {self._address}: no Ray cluster can be reached there: {_short(error)}",
-                hint="Start one (`ray start --head`), name its HOST:PORT, or use --ray local.",
+                f"--ray {self._address}: {what}: {_short(error)}",
+                hint=_START if is_local else _TAKE_PART,
             ) from error
+        self._head = joined.address_info["gcs_address"]
         self._nodes = self._nodes or sum(bool(node["Alive"]) for node in ray.nodes())
         return self
 
@@ -153,6 +219,14 @@ class Engine:
         """Whether everything is on this machine."""
         return self._address == LOCAL
 
+    def head_answers(self) -> bool:
+        """Whether the cluster's head can be reached just now; blocks for seconds at most."""
+        try:
+            check_reachable(self._head, tls=_speaks_tls())
+        except UsageError:
+            return False
+        return True
+
     def start_limiter(self, run: str) -> None:
         """Start the run's limiter.
 
@@ -163,18 +237,30 @@ class Engine:
         self.limiter = ray.remote(LimiterActor).options(**options).remote()
 
     def new_node(self, name: str) -> NodeActor:
-        """A further node, where there is room for it."""
-        options = {"num_cpus": 1, "max_restarts": 0, "scheduling_strategy": "SPREAD", "name": f"node-{name}"}
-        try:
-            return NodeActor(ray.remote(Node).options(**options).remote(), name)
-        except (RayError, ConnectionError, RuntimeError) as error:
-            raise ClusterLost(
-                f"the Ray cluster is lost: {_short(error)}", hint="Run the same command again to resume."
-            ) from error
+        """A further node, still without a process."""
+        return NodeActor(name)
 
     def forget(self, name: str) -> None:
         """Tell the limiter that a node is gone."""
         self.limiter.leave.remote(name)
+
+
+def _head_of(address: str) -> str:
+    """The address of a cluster's head, at which something that speaks its language answers.
+
+    Raises:
+        UsageError: there is none.
+    """
+    try:
+        head = str(canonicalize_bootstrap_address(address))
+    except (ConnectionError, ValueError, OSError) as error:
+        raise no_cluster(address, _short(error)) from None
+    check_reachable(head, tls=_speaks_tls())
+    return head
+
+
+def _speaks_tls() -> bool:
+    return os.environ.get("RAY_USE_TLS", "0").lower() in ("1", "true")
 
 
 def _short(error: BaseException) -> str:

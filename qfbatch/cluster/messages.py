@@ -31,7 +31,6 @@ class Assignment:
         manifest: the run's; input files by their absolute paths.
         addresses: of the job's services.
         environ: variables that calls need: credentials, proxies, certificates.
-        version: of qfbatch at the driver.
         news_s: news are waited for at most so long.
     """
 
@@ -41,7 +40,6 @@ class Assignment:
     manifest: Manifest
     addresses: Mapping[ServiceSettings, str]
     environ: Mapping[str, str]
-    version: str
     news_s: float
 
     def __repr__(self) -> str:

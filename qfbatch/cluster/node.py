@@ -23,7 +23,7 @@ from qfbatch.checkpoint.stored_tenure import LogRows
 from qfbatch.cluster.leases import Ask, Leases
 from qfbatch.cluster.messages import Assignment, Key, News, Orders
 from qfbatch.cluster.stand_ins import Helping, PortionGuard, Source, TellingBreaker, TellingTally
-from qfbatch.errors import Interrupted, QfbatchError, RunDirectoryError, UsageError
+from qfbatch.errors import Interrupted, QfbatchError, RunDirectoryError
 from qfbatch.flow.connecting import Connection
 from qfbatch.flow.feed import ShardWork
 from qfbatch.flow.runner import Clocks, Run
@@ -56,13 +56,12 @@ class Node:
         self._run: NodeRun | None = None
         self._ending: asyncio.Task[None] | None = None
 
+    async def version(self) -> str:
+        """Of qfbatch here; asked for first, since only the same version reads what is said after that."""
+        return __version__
+
     async def start(self, assignment: Assignment, ask: Ask) -> int | QfbatchError:
         """Begin; the process id, or why it cannot."""
-        if assignment.version != __version__:
-            return UsageError(
-                f"a node has qfbatch {__version__}, the driver {assignment.version}",
-                hint="Install the same version everywhere, with the same extras.",
-            )
         try:
             session = await asyncio.to_thread(_open, assignment)
         except QfbatchError as error:

@@ -36,8 +36,9 @@ def main() -> None:
         ]
         cluster.wait_for_nodes(timeout=60)
         raylets = [node.all_processes["raylet"][0].process.pid for node in nodes]
-        head = cluster.head_node.all_processes["raylet"][0].process.pid
-        told = {"address": cluster.address, "raylets": raylets, "head": head}
+        of_head = cluster.head_node.all_processes
+        head, gcs = (of_head[kind][0].process.pid for kind in ("raylet", "gcs_server"))
+        told = {"address": cluster.address, "raylets": raylets, "head": head, "gcs": gcs}
         sys.stdout.write(json.dumps(told) + "\n")
         sys.stdout.flush()
         sys.stdin.read()

@@ -29,6 +29,7 @@ class Machines:
         ]
         self.address = ""
         self.raylets: list[int] = []
+        self.gcs = 0
         self._head = 0
 
     def __enter__(self) -> Self:
@@ -44,6 +45,7 @@ class Machines:
         assert line, "the cluster did not start"
         told = json.loads(line)
         self.address, self.raylets, self._head = told["address"], told["raylets"], told["head"]
+        self.gcs = told["gcs"]
         return self
 
     def workers(self, kind: str) -> list[int]:

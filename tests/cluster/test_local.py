@@ -1,0 +1,76 @@
+"""`--ray local`: a cluster of this machine alone, which nobody else reaches, and of which nothing is left."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import polars as pl
+import pytest
+from scripted import ScriptedServer
+
+from .runs import Driver, command, write_job
+
+pytest.importorskip("ray", reason="the extra `ray` is not installed")
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
+
+ROWS = 400
+LISTENS = "0A"  # the state in /proc/net/tcp
+LOOPBACK = {"0100007F", "0000000000000000FFFF00000100007F", "00000000000000000000000001000000"}
+
+
+def listeners() -> dict[str, str]:
+    """By inode, the address on which a socket of this machine listens, as the kernel writes it."""
+    found = {}
+    for table in ("tcp", "tcp6"):
+        for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]:
+            fields = line.split()
+            if fields[3] == LISTENS:
+                found[fields[9]] = fields[1].partition(":")[0]
+    return found
+
+
+def processes(session: int) -> list[int]:
+    """All processes of a session."""
+    found = []
+    for path in Path("/proc").iterdir():
+        if path.name.isdecimal():
+            try:
+                if os.getsid(int(path.name)) == session:
+                    found.append(int(path.name))
+            except OSError:
+                continue
+    return found
+
+
+def listened_on(session: int) -> set[tuple[str, str]]:
+    """What each process of a session is, and on which address it listens."""
+    by_inode = listeners()
+    found = set()
+    for pid in processes(session):
+        try:
+            links = [os.readlink(fd) for fd in Path(f"/proc/{pid}/fd").iterdir()]  # noqa: PTH115 - no path
+        except OSError:
+            continue
+        inodes = {link.removeprefix("socket:[").removesuffix("]") for link in links}
+        found |= {(command(pid)[:60], by_inode[inode]) for inode in inodes & by_inode.keys()}
+    return found
+
+
+def test_it_is_on_loopback_alone(tmp_path: Path) -> None:
+    """Neither the driver nor what it starts listens beyond loopback; none of it outlives the run."""
+    with ScriptedServer() as server:
+        endpoint = server.endpoint("echo,delay=0.1")
+        job = write_job(
+            tmp_path, server.base_url, endpoint, rows=ROWS, shard_rows=50, limits={"concurrency": 8}
+        )
+        with Driver(job, "local", "--ray-nodes", "2") as driver:
+            session = driver.process.pid
+            driver.until(lambda: len(server.calls(endpoint)) > ROWS // 4)
+            found = listened_on(session)
+            assert 0 == driver.end(), driver.said
+    assert any("raylet" in name for name, _ in found), found
+    assert any("gcs_server" in name for name, _ in found), found
+    assert set() == {(name, address) for name, address in found if address not in LOOPBACK}
+    assert ROWS == pl.read_parquet(tmp_path / "run" / "results" / "*.parquet")["row_id"].n_unique()
+    assert [] == [command(pid) for pid in processes(session) if command(pid)]
