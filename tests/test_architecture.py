@@ -89,6 +89,7 @@ THIRD_PARTY: dict[str, tuple[str, ...]] = {
         "checkpoint.results",  # opens a run's parts and journals as one lazy frame
         "cli.export",  # streams that frame into a file
         "reporting.comparison",  # joins two frames
+        "reporting.counts",
         "reporting.distributions",
         "interface",  # hands that frame to Python
         "planning.planner",  # what the rows already answered tell of the others
@@ -160,6 +161,7 @@ LAZY_IMPORTERS = {
     "qfbatch.cli.page": "extras",
     "qfbatch.cli.run": "extra",
     "qfbatch.cli.serve": "extras",
+    "qfbatch.cli.target": "a job file's reader is of no use to who names a run directory",
     "qfbatch.cli.watchers": "extras",
     "qfbatch.storage.opening": "extra",
     "qfbatch.scoring.own_scorers": "a job's own functions, where it names some",

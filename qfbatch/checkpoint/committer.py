@@ -12,13 +12,11 @@ from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 from typing import Any, Self
 
-from qfbatch.checkpoint.interface import Key, OnClosed, OnCommit
+from qfbatch.checkpoint.interface import JOURNAL_GROUP_ROWS, Key, OnClosed, OnCommit
 from qfbatch.checkpoint.journal import JournalWriter, encode_line
 from qfbatch.checkpoint.parts import PartSummary
 from qfbatch.checkpoint.store import Checkpoint
 from qfbatch.records import Record
-
-GROUP_ROWS = 256  # rows that may be answered and not yet durable
 
 
 class Committer:
@@ -47,7 +45,7 @@ class Committer:
         *,
         on_commit: OnCommit = lambda _: None,
         on_closed: OnClosed = lambda _model, _shard, _summary: None,
-        group_rows: int = GROUP_ROWS,
+        group_rows: int = JOURNAL_GROUP_ROWS,
         group_seconds: float = 0.05,
         closing_shards: int = 4,
     ) -> None:
@@ -263,4 +261,4 @@ class Committer:
             self._timer = None
 
 
-__all__ = ["GROUP_ROWS", "Committer"]
+__all__ = ["Committer"]

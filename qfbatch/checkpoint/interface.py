@@ -18,6 +18,9 @@ from qfbatch.checkpoint.parts import PartSummary
 from qfbatch.records import Dropped, Record, Status
 
 Key = tuple[str, int]  # model, shard
+# Rows that may be answered and not yet durable, in journals and in a commit log.
+JOURNAL_GROUP_ROWS = 256
+LOG_GROUP_ROWS = 2048
 OnCommit = Callable[[list[Record]], None]
 OnClosed = Callable[[str, int, PartSummary], None]
 
@@ -115,6 +118,8 @@ class Commits(AbstractAsyncContextManager["Commits"], Protocol):
 
 
 __all__ = [
+    "JOURNAL_GROUP_ROWS",
+    "LOG_GROUP_ROWS",
     "Commits",
     "Key",
     "OnClosed",

@@ -9,12 +9,11 @@ from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 from typing import Self
 
-from qfbatch.checkpoint.interface import Key, OnClosed, OnCommit
+from qfbatch.checkpoint.interface import LOG_GROUP_ROWS, Key, OnClosed, OnCommit
 from qfbatch.checkpoint.log_checkpoint import LogCheckpoint
 from qfbatch.errors import Fenced
 from qfbatch.records import Record
 
-GROUP_ROWS = 2048
 GROUP_SECONDS = 5.0
 _WRITERS = 8
 _LOOK_OUT_S = 1.0
@@ -43,7 +42,7 @@ class LogCommitter:
         *,
         on_commit: OnCommit = lambda _: None,
         on_closed: OnClosed = lambda _model, _shard, _summary: None,
-        group_rows: int = GROUP_ROWS,
+        group_rows: int = LOG_GROUP_ROWS,
         group_seconds: float = GROUP_SECONDS,
         closing_shards: int = 16,
         stop: threading.Event | None = None,
@@ -207,4 +206,4 @@ class LogCommitter:
             raise self._error
 
 
-__all__ = ["GROUP_ROWS", "GROUP_SECONDS", "LogCommitter"]
+__all__ = ["GROUP_SECONDS", "LogCommitter"]

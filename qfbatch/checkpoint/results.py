@@ -150,7 +150,7 @@ def _scan_parts(
 
 
 def _frame_schema(columns: tuple[InputColumn, ...]) -> pl.Schema:
-    return pl.DataFrame(pl.from_arrow(results_schema(columns).empty_table())).schema
+    return pl.Schema(results_schema(columns))
 
 
 __all__ = ["scan_results", "scan_superseded"]

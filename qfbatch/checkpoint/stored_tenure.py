@@ -20,6 +20,7 @@ from pathlib import Path
 
 import msgspec
 
+from qfbatch.checkpoint.holding import open_session
 from qfbatch.checkpoint.interface import Commits, OnClosed, OnCommit, Recovery, ShardState
 from qfbatch.checkpoint.lock import Holder
 from qfbatch.checkpoint.log_checkpoint import LogCheckpoint
@@ -30,7 +31,6 @@ from qfbatch.checkpoint.parts import decode_part_footer, encode_part
 from qfbatch.checkpoint.place import RunPlace, StoredRun
 from qfbatch.checkpoint.stored_manifest import (
     NAME,
-    end_key,
     holder_key,
     last_session,
     pulse_key,
@@ -47,7 +47,6 @@ KEYS = "input.keys"
 EARLIER = "earlier/"
 PULSE_S = 5.0
 LISTEN_S = 3 * PULSE_S
-_SEEN_LATELY_S = 60.0
 
 
 class LogRows:
@@ -258,22 +257,6 @@ def hold_stored(
         tenure.leave()
 
 
-def last_seen_holder(run: StoredRun, now: float) -> Holder | None:
-    """Who seems to be at work on the run: the latest session, if it has not ended and was seen lately.
-
-    Args:
-        run: the run.
-        now: wall clock, seconds since the epoch.
-    """
-    number = last_session(run)
-    other = _open_session(run, number)
-    if other is None or other.host == socket.gethostname():
-        return other
-    pulse = run.store.get(pulse_key(number))
-    seen = float(pulse.split()[1]) if pulse else datetime.fromisoformat(other.started_at).timestamp()
-    return other if now - seen < _SEEN_LATELY_S else None
-
-
 def _take(run: StoredRun, now: Callable[[], float], listen_s: float) -> int:
     """Become the latest session; its number."""
     while True:
@@ -291,17 +274,8 @@ def _take(run: StoredRun, now: Callable[[], float], listen_s: float) -> int:
             return number + 1
 
 
-def _open_session(run: StoredRun, number: int) -> Holder | None:
-    """Who session `number` is, unless it has ended or its process is gone from this machine."""
-    content = run.store.get(holder_key(number)) if number else None
-    if content is None or run.store.stat(end_key(number)) is not None:
-        return None
-    other = msgspec.json.decode(content, type=Holder)
-    return None if other.host == socket.gethostname() and not _exists(other.pid) else other
-
-
 def _alive(run: StoredRun, number: int, listen_s: float) -> Holder | None:
-    other = _open_session(run, number)
+    other = open_session(run, number)
     if other is None:
         return None
     before = run.store.get(pulse_key(number))
@@ -311,16 +285,6 @@ def _alive(run: StoredRun, number: int, listen_s: float) -> Holder | None:
         if run.store.get(pulse_key(number)) != before:
             return other
     return None
-
-
-def _exists(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        return True
-    return True
 
 
 def _check_empty_or_ours(run: StoredRun) -> None:
@@ -335,4 +299,4 @@ def _check_empty_or_ours(run: StoredRun) -> None:
     )
 
 
-__all__ = ["KEYS", "LogRows", "StoredTenure", "copy_aside", "hold_stored", "last_seen_holder"]
+__all__ = ["KEYS", "LogRows", "StoredTenure", "copy_aside", "hold_stored"]

@@ -7,6 +7,7 @@ nor the HTTP client.
 from __future__ import annotations
 
 import difflib
+import gc
 import importlib
 import os
 import signal
@@ -57,7 +58,7 @@ class LazyGroup(click.Group):
         del ctx
         if cmd_name not in COMMANDS:
             return None
-        command: click.Command = importlib.import_module(COMMANDS[cmd_name][0]).command
+        command = _loaded(COMMANDS[cmd_name][0])
         if "pyarrow" in sys.modules:
             importlib.import_module("qfbatch.cli.light_start").without_pandas()
         return command
@@ -105,6 +106,18 @@ class LazyGroup(click.Group):
                 level="error",
             )
             ctx.exit(INTERNAL_ERROR)
+
+
+def _loaded(module: str) -> click.Command:
+    """A command; its module is imported without searching for garbage, of which imports make none."""
+    searching = gc.isenabled()
+    gc.disable()
+    try:
+        command: click.Command = importlib.import_module(module).command
+    finally:
+        if searching:
+            gc.enable()
+    return command
 
 
 class _Terminated(KeyboardInterrupt):

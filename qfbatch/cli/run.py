@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import importlib
+import json
 import shlex
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 
@@ -107,7 +109,7 @@ def command(
     130 and 143 the same command resumes.
     """
     if log_format == "json":
-        use_json()
+        use_json(partial(json.dumps, ensure_ascii=False))
     if ray_nodes is not None and ray_address is None:
         raise UsageError("--ray-nodes goes with --ray", hint="Add --ray ADDRESS, or --ray local.")
     job, environ = load(job_file, overrides, concurrency)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
+from collections.abc import Callable
 from datetime import UTC, datetime
 
 import click
@@ -12,9 +12,13 @@ import click
 _AS_JSON = "qfbatch.cli.talk.as_json"  # in the context's meta, which a command shares with the group
 
 
-def use_json() -> None:
-    """From here on this command says everything as JSON, its errors included."""
-    click.get_current_context().meta[_AS_JSON] = True
+def use_json(encode: Callable[[dict[str, str]], str]) -> None:
+    """From here on this command says everything as JSON, its errors included.
+
+    Args:
+        encode: makes one line of JSON; given, because `qfbatch --help` has no use for an encoder.
+    """
+    click.get_current_context().meta[_AS_JSON] = encode
 
 
 def say(text: str, *, level: str = "info") -> None:
@@ -24,9 +28,9 @@ def say(text: str, *, level: str = "info") -> None:
         text: one or more lines.
         level: info, warning or error; text begins with the latter two.
     """
-    if click.get_current_context().meta.get(_AS_JSON):
+    if encode := click.get_current_context().meta.get(_AS_JSON):
         moment = datetime.now(UTC).isoformat(timespec="milliseconds")
-        text = json.dumps({"time": moment, "level": level, "message": text}, ensure_ascii=False)
+        text = encode({"time": moment, "level": level, "message": text})
     elif level != "info":
         text = f"{level}: {text}"
     click.echo(text, err=True)

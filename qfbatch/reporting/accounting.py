@@ -129,7 +129,7 @@ def activity(stays: Sequence[Stay], summary: Summary, *, running: bool, group_ro
         stays: oldest first.
         summary: of the run.
         running: whether a process holds the run now; then the last stay has not ended, and is not killed.
-        group_rows: rows that may be answered and not yet on disk (`checkpoint.committer`).
+        group_rows: rows that may be answered and not yet on disk (`checkpoint.interface`).
     """
     open_stays = [stay for stay in (stays[:-1] if running else stays) if not stay.ended]
     total, active_s = summary.total, summary.active_s

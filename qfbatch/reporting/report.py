@@ -9,10 +9,10 @@ from typing import Any
 import msgspec
 import polars as pl
 
-from qfbatch.checkpoint.committer import GROUP_ROWS
 from qfbatch.checkpoint.holding import holder_of
+from qfbatch.checkpoint.interface import JOURNAL_GROUP_ROWS, LOG_GROUP_ROWS
 from qfbatch.checkpoint.manifest import Manifest
-from qfbatch.checkpoint.place import RunPlace
+from qfbatch.checkpoint.place import RunPlace, StoredRun
 from qfbatch.checkpoint.predictions import read_predictions
 from qfbatch.checkpoint.results import scan_results, scan_superseded
 from qfbatch.pricing import Price
@@ -54,6 +54,7 @@ def report_on(
     summary = summarise(results, by=by, sessions=starts)
     models = manifest.job.get("models", ())
     summary = with_time_costs(summary, _prices(models))
+    group_rows = LOG_GROUP_ROWS if isinstance(place, StoredRun) else JOURNAL_GROUP_ROWS
     stays = [Stay(session.ended_at is not None, session.in_flight) for session in manifest.sessions]
     found = section(
         name,
@@ -64,7 +65,7 @@ def report_on(
     )
     return msgspec.structs.replace(
         found,
-        activity=activity(stays, summary, running=running, group_rows=GROUP_ROWS)
+        activity=activity(stays, summary, running=running, group_rows=group_rows)
         if stays or running
         else None,
         superseded=None if set_aside is None else superseded(set_aside, results),

@@ -1,8 +1,8 @@
 """What a run came to: figures by model, by carried column and over all, from the results alone.
 
-Nothing here reads a file: the frame comes from `checkpoint.results.scan_results`, or from any Parquet files
-of the results schema. One scan of the columns that matter, then one group-by per level (everything, model,
-model with the `by` columns); no row is ever touched by Python.
+The frame comes from `checkpoint.results.scan_results`, or from any Parquet files of the results schema.
+`counts` reads it; what is done here is done with a few rows for each group, at each level (everything, model,
+model with the `by` columns). No row is ever touched by Python.
 
 Percentiles interpolate linearly between the two neighbouring values (the definition of `numpy.percentile`,
 `pandas` and DuckDB's `quantile_cont`). Every count balances: `succeeded + failed + skipped == rows`, the
@@ -21,8 +21,8 @@ from typing import Any, TypeAlias
 import msgspec
 import polars as pl
 
-from qfbatch.errors import StorageError, UsageError
-from qfbatch.records import Status, UsageSource
+from qfbatch.errors import UsageError
+from qfbatch.reporting.counts import collected, costs, counts, durations, failures, level, spreads
 from qfbatch.reporting.distributions import active_s, histograms, timeline
 from qfbatch.reporting.figures import (
     Answers,
@@ -48,28 +48,7 @@ _Group: TypeAlias = tuple[Value, ...]  # (), (model,) or (model, *values of the 
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _COST_DIGITS = 12  # significant; further ones depend on the order of adding, and reports must not
-_SPREADS = ("latency_s", "time_to_first_token_s", "wait_s")
-_PERCENTILES = {"p50": 0.50, "p95": 0.95, "p99": 0.99}
-_SUMMED = (
-    "succeeded",
-    "failed",
-    "skipped",
-    "prompt_tokens",
-    "completion_tokens",
-    "total_tokens",
-    "reported",
-    "estimated",
-    "discarded_tokens",
-    "without_usage",
-    "without_cost",
-    "is_safe",
-    "need_clear_history",
-    "banned",
-    "is_truncated",
-    "empty",
-    "attempts",
-)
-_ROW_BITS = 40  # of the row's place: shard above, source_row below
+_PERCENTILES = ("p50", "p95", "p99")  # of `counts.QUANTILES`
 
 
 def summarise(results: pl.LazyFrame, *, by: Sequence[str] = (), sessions: Sequence[datetime] = ()) -> Summary:
@@ -86,23 +65,19 @@ def summarise(results: pl.LazyFrame, *, by: Sequence[str] = (), sessions: Sequen
         StorageError: the rows cannot be read.
     """
     columns = resolve_columns(results.collect_schema().names(), by)
-    keys = [f"by{n}" for n in range(len(columns))]  # names no results column has
-    rows = _read(_needed(results, dict(zip(keys, columns.values(), strict=True))))
-    slim = rows.lazy()
+    keys = {f"by{n}": column for n, column in enumerate(columns.values())}  # names no results column has
     finest = ["model", *keys]
     if columns:
-        _refuse_too_many(slim.select(pl.struct(finest).n_unique()).collect().item(), tuple(columns))
+        _refuse_too_many(results.select("model", *columns.values()), tuple(columns))
+    counted, rows = counts(results, keys), durations(results, keys)
     levels = [[], ["model"], finest] if columns else [[], ["model"]]
-    answers = pl.collect_all(
-        [
-            *(_level(slim, level) for level in levels),
-            _failures(slim, finest),
-            _costs(slim, finest, "cost"),
-            _costs(slim, finest, "discarded_cost"),
-        ]
+    answers = [_level(counted, rows, keys) for keys in levels]
+    details = (
+        failures(counted),
+        costs(counted, finest, "cost"),
+        costs(counted, finest, "discarded_cost"),
     )
-    *counted, failures, costs, discarded = (answer.rows(named=True) for answer in answers)
-    total, models, groups = _assembled(tuple(columns), keys, counted, (failures, costs, discarded))
+    total, models, groups = _assembled(tuple(columns), list(keys), answers, details)
     return Summary(
         by=tuple(columns),
         total=total,
@@ -115,16 +90,17 @@ def summarise(results: pl.LazyFrame, *, by: Sequence[str] = (), sessions: Sequen
     )
 
 
-def _read(frame: pl.LazyFrame) -> pl.DataFrame:
-    """The frame's rows; the only place where files behind it are read."""
-    try:
-        return frame.collect()
-    except (pl.exceptions.PolarsError, OSError) as error:
-        reason = " ".join(str(error).split())[:300]
-        raise StorageError(
-            f"the results cannot be read: {reason}",
-            hint="Run the same command again; if it fails again, check that disk.",
-        ) from error
+def _level(counted: pl.DataFrame, rows: pl.DataFrame, keys: list[str]) -> list[_Answer]:
+    """Every figure that is one number or a spread: an answer per group of `keys`, one in all without keys."""
+    found = {_group(answer, keys): answer for answer in spreads(rows, keys).rows(named=True)}
+    return [
+        {**found.get(_group(answer, keys), {}), **answer} for answer in level(counted, keys).rows(named=True)
+    ]
+
+
+def _group(answer: _Answer, keys: list[str]) -> _Group:
+    """The answer's group, comparable to itself: not-a-number is text here."""
+    return tuple(plain_value(answer[key]) for key in keys)
 
 
 def resolve_columns(existing: Sequence[str], by: Sequence[str]) -> dict[str, str]:
@@ -149,7 +125,8 @@ def resolve_columns(existing: Sequence[str], by: Sequence[str]) -> dict[str, str
     return columns
 
 
-def _refuse_too_many(groups: int, by: Sequence[str]) -> None:
+def _refuse_too_many(grouped: pl.LazyFrame, by: Sequence[str]) -> None:
+    groups = collected(grouped.select(pl.struct(pl.all()).n_unique())).item()
     if groups > MAX_GROUPS:
         raise UsageError(
             f"grouping by {', '.join(by)} makes {groups:,} groups; at most {MAX_GROUPS:,} can be reported",
@@ -157,100 +134,16 @@ def _refuse_too_many(groups: int, by: Sequence[str]) -> None:
         )
 
 
-def _needed(results: pl.LazyFrame, keys: dict[str, str]) -> pl.LazyFrame:
-    """The columns that figures are made of: everything but the long texts."""
-    status = pl.col("status")
-    succeeded = status == Status.SUCCEEDED.value
-    blank = pl.col("result").fill_null("").str.strip_chars().str.len_bytes() == 0
-    source = pl.col("usage_source")
-    total = pl.col("total_tokens")
-    return results.select(
-        "model",
-        *(pl.col(column).alias(key) for key, column in keys.items()),
-        "row_id",
-        "error_kind",
-        "error_code",
-        "error_message",
-        "prompt_tokens",
-        "completion_tokens",
-        "total_tokens",
-        "discarded_tokens",
-        "currency",
-        "is_safe",
-        "need_clear_history",
-        "is_truncated",
-        banned=pl.col("ban_round").is_not_null(),
-        place=pl.col("shard").cast(pl.Int64) * 2**_ROW_BITS + pl.col("source_row"),
-        succeeded=succeeded,
-        failed=status == Status.FAILED.value,
-        skipped=status == Status.SKIPPED.value,
-        reported=pl.when(source == UsageSource.REPORTED.value).then(total),
-        estimated=pl.when(source == UsageSource.ESTIMATED.value).then(total),
-        without_usage=succeeded & total.is_null(),
-        without_cost=succeeded & pl.col("cost").is_null(),
-        empty=succeeded & blank,
-        cost=pl.col("cost").fill_nan(None),
-        discarded_cost=pl.col("discarded_cost").fill_nan(None),
-        attempts=pl.col("attempts").cast(pl.Int64),
-        started_us=pl.col("started_at").dt.timestamp("us"),
-        finished_us=pl.col("finished_at").dt.timestamp("us"),
-        **{name: pl.col(name).fill_nan(None) for name in _SPREADS},
-    )
-
-
-def _level(slim: pl.LazyFrame, keys: list[str]) -> pl.LazyFrame:
-    """Every figure that is one number: a row per group of `keys`, one row in all without keys."""
-    sums = [pl.col(name).sum() for name in _SUMMED]
-    spreads = [
-        expression
-        for name in _SPREADS
-        for expression in (
-            pl.col(name).count().alias(f"{name}.rows"),
-            pl.col(name).max().alias(f"{name}.max"),
-            *(pl.col(name).quantile(q, "linear").alias(f"{name}.{p}") for p, q in _PERCENTILES.items()),
-        )
-    ]
-    counted = [
-        pl.len().alias("rows"),
-        *sums,
-        (~pl.col("is_safe")).sum().alias("unsafe"),
-        (pl.col("attempts") > 1).sum().alias("repeated"),
-        pl.col("started_us").min(),
-        pl.col("finished_us").max(),
-        *spreads,
-    ]
-    return slim.group_by(keys).agg(counted) if keys else slim.select(counted)
-
-
-def _failures(slim: pl.LazyFrame, keys: list[str]) -> pl.LazyFrame:
-    """Failed rows by group, kind and code, with the first one's identity and message."""
-    first = pl.col("place").arg_min()
-    return (
-        slim.filter("failed")
-        .group_by([*keys, "error_kind", "error_code"])
-        .agg(pl.len().alias("rows"), pl.col("place").min(), pl.col("row_id", "error_message").get(first))
-    )
-
-
-def _costs(slim: pl.LazyFrame, keys: list[str], column: str) -> pl.LazyFrame:
-    """An amount by group and currency, as `cost`."""
-    return (
-        slim.filter(pl.col(column).is_not_null())
-        .group_by([*keys, "currency"])
-        .agg(pl.len().alias("rows"), pl.col(column).sum().alias("cost"))
-    )
-
-
 def _assembled(
     by: tuple[str, ...],
     keys: list[str],
     counted: list[list[_Answer]],
-    parts: tuple[list[_Answer], list[_Answer], list[_Answer]],
+    details: tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame],
 ) -> tuple[Figures, tuple[Figures, ...], tuple[Figures, ...]]:
     """Total, models and groups as values, each with its share of the failures, costs and discarded costs."""
-    shares: list[defaultdict[_Group, list[_Answer]]] = [defaultdict(list) for _ in parts]
-    for answers, target in zip(parts, shares, strict=True):
-        for answer in answers:
+    shares: list[defaultdict[_Group, list[_Answer]]] = [defaultdict(list) for _ in details]
+    for detail, target in zip(details, shares, strict=True):
+        for answer in detail.rows(named=True):
             finest = (answer["model"], *(plain_value(answer[key]) for key in keys))
             for group in {(), finest[:1], finest}:
                 target[group].append(answer)
@@ -261,11 +154,11 @@ def _assembled(
         values = tuple(plain_value(answer[key]) for key in keys if key in answer)
         group = (*model, *values)
         named = dict(zip(by, values, strict=True)) if values else {}
-        failures, costs, discarded = (share[group] for share in shares)
+        failed, paid, discarded = (share[group] for share in shares)
         return msgspec.structs.replace(
             _figures(answer, named),
-            failures=_merged_failures(failures),
-            cost=_merged_costs(costs),
+            failures=_merged_failures(failed),
+            cost=_merged_costs(paid),
             discarded_cost=_merged_costs(discarded),
         )
 
@@ -294,13 +187,13 @@ def _figures(answer: _Answer, group: dict[str, Value]) -> Figures:
         ),
         rows_without_cost=answer["without_cost"],
         safety=Safety(
-            safe=answer["is_safe"],
+            safe=answer["safe"],
             unsafe=answer["unsafe"],
-            unknown=answer["rows"] - answer["is_safe"] - answer["unsafe"],
+            unknown=answer["unknown"],
             need_clear_history=answer["need_clear_history"],
             ban_round=answer["banned"],
         ),
-        answers=Answers(empty=answer["empty"], truncated=answer["is_truncated"]),
+        answers=Answers(empty=answer["empty"], truncated=answer["truncated"]),
         attempts=Attempts(total=answer["attempts"], rows_repeated=answer["repeated"]),
         latency_s=_spread(answer, "latency_s"),
         time_to_first_token_s=_spread(answer, "time_to_first_token_s"),
@@ -310,10 +203,11 @@ def _figures(answer: _Answer, group: dict[str, Value]) -> Figures:
 
 
 def _spread(answer: _Answer, name: str) -> Spread | None:
-    rows = answer[f"{name}.rows"]
+    rows = answer.get(f"{name}.rows")
     if not rows:
         return None
-    return Spread(rows=rows, max=answer[f"{name}.max"], **{p: answer[f"{name}.{p}"] for p in _PERCENTILES})
+    quantiles = zip(_PERCENTILES, answer[f"{name}.quantiles"], strict=True)
+    return Spread(rows=rows, max=answer[f"{name}.max"], **dict(quantiles))
 
 
 def _timing(answer: _Answer) -> Timing:
@@ -370,8 +264,8 @@ def plain_value(value: Any) -> Value:
     """A group's value as JSON can say it: not-a-number and infinities as text, moments in ISO format."""
     if isinstance(value, datetime):
         return value.isoformat()
-    if isinstance(value, float) and not math.isfinite(value):
-        return str(value)
+    if isinstance(value, float):
+        return value + 0.0 if math.isfinite(value) else str(value)  # one zero, whichever sign came first
     plain: Value = value
     return plain
 

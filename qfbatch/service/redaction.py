@@ -10,9 +10,8 @@ import re
 MAX_MESSAGE = 500
 
 # Credentials as they appear in URLs, headers and JSON that servers and libraries echo in messages: the first
-# group of each line stays, what follows is blanked.
-_SECRETS = re.compile(
-    r"""(?ix)
+# group of each line stays, what follows is blanked. Compiled when first needed: most processes never do.
+_SECRETS = r"""(?ix)
     (authorization["']?\s*[:=]\s*["']?) (?:(?:bearer|basic)\s+)? [^\s"',]+
     | ((?:access_token|refresh_token|client_secret|client_id|session_key|session_secret|secret_?key
         |api[_\x20-]?key(?:\s+\w+)?|access_?key|password|(?<![a-z])(?:ak|sk))
@@ -23,7 +22,6 @@ _SECRETS = re.compile(
     | (://) [^/\s@]+ (?=@)
     | \b[0-9]{2}\.[0-9a-f]{32}\.[0-9]+\.[0-9]+(?:\.[\w-]+)?  # an access token by its own shape
     """
-)
 _READ_AHEAD = 8 * MAX_MESSAGE  # of a message's text, the most that is looked at
 
 
@@ -33,7 +31,7 @@ def _blanked(match: re.Match[str]) -> str:
 
 def clean_message(message: str) -> str:
     """A message fit for logs and results: one line, bounded, credentials blanked out."""
-    text = _SECRETS.sub(_blanked, message[:_READ_AHEAD])
+    text = re.sub(_SECRETS, _blanked, message[:_READ_AHEAD])
     if not text.isprintable():  # line ends, terminal escapes, lone surrogates
         text = "".join(character if character.isprintable() else " " for character in text)
     text = " ".join(text.split())

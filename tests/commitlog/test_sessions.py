@@ -11,13 +11,16 @@ import msgspec
 import pytest
 from storage.memory import MemoryStore
 
+from qfbatch.checkpoint.holding import last_seen_holder
+from qfbatch.checkpoint.interface import LOG_GROUP_ROWS
 from qfbatch.checkpoint.lock import Holder
 from qfbatch.checkpoint.manifest import Manifest, Session, read_manifest
 from qfbatch.checkpoint.place import StoredRun
 from qfbatch.checkpoint.stored_manifest import end_key, holder_key, pulse_key
-from qfbatch.checkpoint.stored_tenure import StoredTenure, hold_stored, last_seen_holder
+from qfbatch.checkpoint.stored_tenure import StoredTenure, hold_stored
 from qfbatch.errors import RunDirectoryError, RunDirectoryHeld
 from qfbatch.records import Survey
+from qfbatch.reporting.report import report_on
 
 ELSEWHERE = Holder(4711, "another-machine", "2026-11-22T00:00:00+00:00")
 MANIFEST = Manifest("run-1", "2026-11-22T00:00:00+00:00", "0", "3", "linux", {}, {}, Survey((), (), (), 0, 0))
@@ -74,6 +77,18 @@ def test_without_a_pulse_the_run_is_taken_over() -> None:
     assert last_seen_holder(run, time.time()) is None
     held(run)
     assert ELSEWHERE.pid != msgspec.json.decode(store.objects[holder_key(2)], type=Holder).pid
+
+
+def test_a_killed_session_may_have_lost_a_group_of_the_log() -> None:
+    """A report's bound on answers asked for again has the group of a commit log, not that of a journal."""
+    store = MemoryStore()
+    other_session(store, 1)
+    store.put(pulse_key(1), b"7 1.0")
+    session = Session(started_at="2026-11-22T00:00:00+00:00", in_flight=3)
+    manifest = msgspec.structs.replace(MANIFEST, sessions=(session,))
+    activity = report_on(StoredRun(store), manifest, name="eval", directory="s3://bucket/eval").activity
+    assert activity is not None
+    assert (False, 1, 3 + LOG_GROUP_ROWS) == (activity.running, activity.killed, activity.repeated_at_most)
 
 
 @pytest.mark.parametrize("how", ["ended", "died here"])

@@ -48,6 +48,22 @@ def run(tmp_path: Path) -> Path:
     return write_run(tmp_path / "eval", ROWS, rows=6, models=MODELS)
 
 
+def test_a_run_directory_needs_little(run: Path) -> None:
+    """Reporting on a run directory loads nothing for job files, event loops or other frames than its own."""
+    code = (
+        "import sys\n"
+        "from qfbatch.cli.main import main\n"
+        "main(['report', sys.argv[1]], standalone_mode=False)\n"
+        "print(*sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, run], capture_output=True, text=True, check=True, timeout=60
+    )
+    loaded = set(done.stdout.splitlines()[-1].split())
+    assert "polars" in loaded
+    assert set() == loaded & {"asyncio", "pandas", "pydantic", "tqdm", "yaml"}
+
+
 def test_figures_are_those_of_the_results(run: Path) -> None:
     """The JSON report holds the figures of the very records that were committed, and where they come from."""
     result = report(run, "--format", "json", "--by", "topic")
