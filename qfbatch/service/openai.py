@@ -110,9 +110,21 @@ class OpenAIRoute:
         """The `x-ratelimit-*` headers; limits are per minute."""
         return openai_rates.rate_signals(header)
 
-    def _call(self, endpoint: str, prompt: Mapping[str, Any], parameters: Mapping[str, Any]) -> Call:
+    def asked(self, prompt: str, *, messages: bool) -> Mapping[str, Any]:
+        """The body's fields that hold what is asked.
+
+        Args:
+            prompt: the text, or the JSON text of a list of messages.
+            messages: which of the two; True only where the route takes messages.
+        """
+        raise NotImplementedError
+
+    def encode(
+        self, endpoint: str, prompt: str, parameters: Mapping[str, Any], *, messages: bool = False
+    ) -> Call:
+        """The call that asks `endpoint` to answer `prompt`; see `Dialect.encode`."""
         stream = parameters.get("stream") is True
-        body = {"model": endpoint, **prompt, **parameters}
+        body = {"model": endpoint, **self.asked(prompt, messages=messages), **parameters}
         if stream and "stream_options" not in parameters:  # which the job may say itself, under `extra`
             body["stream_options"] = _WITH_USAGE
         return Call(path=self.path, headers=_HEADERS, body=_encoder.encode(body), stream=stream)

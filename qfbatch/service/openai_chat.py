@@ -11,7 +11,6 @@ from typing import Any
 
 from msgspec import Raw
 
-from qfbatch.service.dialect import Call
 from qfbatch.service.openai import COMMON_RULES, OpenAIRoute
 from qfbatch.service.openai_answers import message_piece
 from qfbatch.service.openai_regular import regular_message
@@ -37,9 +36,6 @@ class OpenAIChat(OpenAIRoute):
     read_piece = staticmethod(message_piece)
     read_regular = staticmethod(regular_message)
 
-    def encode(
-        self, endpoint: str, prompt: str, parameters: Mapping[str, Any], *, messages: bool = False
-    ) -> Call:
-        """The call that asks `endpoint` to answer `prompt`; see `Dialect.encode`."""
-        asked = Raw(prompt.encode()) if messages else [{"role": "user", "content": prompt}]
-        return self._call(endpoint, {"messages": asked}, parameters)
+    def asked(self, prompt: str, *, messages: bool) -> Mapping[str, Any]:
+        """A text is one message of the user's; messages go out as they are."""
+        return {"messages": Raw(prompt.encode()) if messages else [{"role": "user", "content": prompt}]}

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
-from qfbatch.service.dialect import Call
 from qfbatch.service.openai import COMMON_RULES, OpenAIRoute
 from qfbatch.service.openai_answers import text_piece
 from qfbatch.service.openai_regular import regular_text
@@ -31,9 +30,7 @@ class OpenAICompletions(OpenAIRoute):
     read_piece = staticmethod(text_piece)
     read_regular = staticmethod(regular_text)
 
-    def encode(
-        self, endpoint: str, prompt: str, parameters: Mapping[str, Any], *, messages: bool = False
-    ) -> Call:
-        """The call that asks `endpoint` to complete `prompt`; see `Dialect.encode`."""
-        assert not messages, "the job's checks refuse messages where the dialect takes none"  # noqa: S101
-        return self._call(endpoint, {"prompt": prompt}, parameters)
+    def asked(self, prompt: str, *, messages: bool) -> Mapping[str, Any]:
+        """The text itself; the job's checks refuse messages where the dialect takes none."""
+        assert not messages, "refused by the job's checks"  # noqa: S101
+        return {"prompt": prompt}
