@@ -121,7 +121,10 @@ THIRD_PARTY: dict[str, tuple[str, ...]] = {
     "httptools": ("transport.http1",),
     "pyreqwest": ("transport.reqwest",),
     "rapidfuzz": ("similarity.edit",),
-    "ray": ("cluster.engine",),
+    "ray": (
+        "cluster.engine",
+        "cluster.limiter_actor",  # asks whether it was there before; imported alone where the limiter runs
+    ),
     "rich": ("render.table",),
     "sacrebleu": ("similarity.chrf",),
     "starlette": ("server",),

@@ -1,4 +1,4 @@
-"""Ray, as a run uses it: actors started, called and killed. The only module that knows it; extra `ray`."""
+"""Ray, as a run uses it: actors started, called and killed. Extra `ray`."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ from ray._private.services import canonicalize_bootstrap_address
 from ray.exceptions import RayError
 
 from qfbatch._version import __version__
-from qfbatch.cluster.limiter import Dealt, Limiter
+from qfbatch.cluster.limiter import Dealt
+from qfbatch.cluster.limiter_actor import LimiterActor
 from qfbatch.cluster.messages import Assignment, News, Orders
 from qfbatch.cluster.node import Node
 from qfbatch.cluster.reach import check_reachable, no_cluster
@@ -43,13 +44,6 @@ _TAKE_PART = (
 
 class NodeLost(Exception):  # noqa: N818 - reads as what happened
     """A node has died, or does not answer."""
-
-
-class LimiterActor(Limiter):
-    """See `Limiter`; Ray starts it again, anywhere, when its process or machine is lost."""
-
-    def __init__(self) -> None:
-        super().__init__(again=ray.get_runtime_context().was_current_actor_reconstructed)
 
 
 class AskLimiter:
@@ -234,7 +228,7 @@ class Engine:
             run: names this session of the run among all that ever were.
         """
         options = {"num_cpus": 0, "max_restarts": -1, "max_task_retries": 0, "name": f"limiter-{run}"}
-        self.limiter = ray.remote(LimiterActor).options(**options).remote()
+        self.limiter = ray.remote(LimiterActor).options(**options).remote(self.nodes)
 
     def new_node(self, name: str) -> NodeActor:
         """A further node, still without a process."""

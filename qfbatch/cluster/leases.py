@@ -10,7 +10,7 @@ from qfbatch.flow.admission import Admission
 from qfbatch.limits.gate import Gate
 from qfbatch.limits.leased import LeasedGate
 from qfbatch.limits.quota import Quota
-from qfbatch.limits.shares import LEASE_S, Usage
+from qfbatch.limits.shares import Usage
 
 Ask = Callable[[Mapping[str, tuple[Quota, Usage]]], Awaitable[Dealt]]
 ANSWER_S = 10.0  # a limiter that takes longer is asked anew; leases are long over by then
@@ -63,7 +63,7 @@ class Leases:
             self._era = dealt.era if told else ""
             for name, lease in dealt.leases.items():
                 # From when it was asked for: the way of the answer is on the holder's time.
-                self._gates[name].lease(lease, asked_at + LEASE_S, now)
+                self._gates[name].lease(lease, asked_at + dealt.lease_s, now)
             if (admission := admitted()) is not None:
                 admission.pump_if_waiting()
             if told:

@@ -58,7 +58,7 @@ class LeasedGate(Gate):
                 # The first call of a share comes when it is earned: many that begin together are no burst.
                 begins = now if name == _TOKENS else now + 1.0 / per_second
                 rate = Rate(per_second, begins, TOKENS_CATCH_UP_S if name == _TOKENS else CATCH_UP_S)
-            rate.change(per_second)
+            rate.follow(per_second, now)
             rates[name] = rate
         self._rates = rates
         self._requests = tuple(rate for name, rate in rates.items() if name != _TOKENS)
@@ -70,7 +70,8 @@ class LeasedGate(Gate):
         Args:
             now: on the gate's clock.
             waiting: whether rows wait here.
-            everything: also what was said before, for a quota that knows nothing yet.
+            everything: also what was said before, for a quota that knows nothing yet; whether an answer to
+                what was said last has come is not known either.
         """
         usage = Usage(
             calls=self._calls,
@@ -83,6 +84,7 @@ class LeasedGate(Gate):
             paused_s=self.paused_s(now) if everything else 0.0,
             refusals=tuple(self._refusals),
             signals=self._said if everything else self._news,
+            unsure=everything,
         )
         self._forget()
         return usage

@@ -50,3 +50,14 @@ class Rate:
     def change(self, per_second: float) -> None:
         """Go on at another rate; what is paid for stays paid for."""
         self._per_second = per_second
+
+    def follow(self, per_second: float, now: float) -> None:
+        """Go on at another rate, at which what is still to be earned is earned from now on.
+
+        So over any time no more is spent than the changing rate has come to, and one unit; and a rate that
+        was next to nothing for a moment keeps nothing back afterwards.
+        """
+        owed_s = self._paid_until - now
+        if owed_s > 0:
+            self._paid_until = now + owed_s * self._per_second / per_second
+        self._per_second = per_second

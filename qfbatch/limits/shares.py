@@ -2,8 +2,9 @@
 
 A process paces its own calls within its shares and reports what it did, so that no call waits for a message.
 At every moment the shares on lease add up to no more than the limit: a larger share is given when the others
-have come back for smaller ones, or when their leases have run out. Whoever is frozen or cut off holds nothing
-once its lease is over, by its own clock; a quota that begins anew waits one lease before it deals.
+are known to go by smaller ones, or when their leases have run out. Whoever is frozen or cut off holds nothing
+once its lease is over, by its own clock; a quota that begins anew waits one lease before it deals. A report
+costs the same however many holders there are (`pool`).
 
 Everybody spends evenly, and calls of different holders may still fall together. So where a limit allows few
 calls a window, few hold shares of it at a time, and they take turns: `ROOM` of a window's calls is for that.
@@ -12,22 +13,29 @@ calls a window, few hold shares of it at a time, and they take turns: `ROOM` of 
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Mapping
 
 from msgspec import Struct, field
 
 from qfbatch.limits.gate import Gate
+from qfbatch.limits.pool import Pool, Turns
 from qfbatch.limits.quota import Quota
 from qfbatch.service.dialect import RateSignals
 
 LEASE_S = 1.0
+NODES_OF_SHORT_LEASES = 500  # with more of them leases are longer, so that reports stay few enough
+AGAIN_S = 0.1
+SHORTEST_S = 0.05
+CONFIRM_S = 0.005
+REPORTS_PER_S = 1000.0  # each is a message, which costs far more than what is worked out for it
 ROOM = 0.02
 _WINDOWS_S = {"rpm": 60.0, "tpm": 60.0}
 _TOKENS = "tpm"
 _HUNGRY = 0.8  # of a share used, while rows wait: it is too small
 _MARGIN = 1.25  # above what was used lately, for whoever has enough
 _CALLS_A_TURN = 4
-_TURN_S = 4.0  # handing a turn over costs a tenth of a second
+_TURN_S = 8.0  # handing a turn over costs up to a tenth of a second
 FIRST_TOKENS = 500.0
 SMOOTHING = 0.2
 
@@ -60,6 +68,7 @@ class Usage(Struct, frozen=True):
         paused_s: how long its own pause still lasts.
         refusals: by rate.
         signals: what the service says of its limits, where that is news.
+        unsure: whether the answer to the last report may be lost, so that this is not what it goes by.
     """
 
     calls: int = 0
@@ -72,10 +81,11 @@ class Usage(Struct, frozen=True):
     paused_s: float = 0.0
     refusals: tuple[Refusal, ...] = ()
     signals: RateSignals | None = None
+    unsure: bool = False
 
 
 class Lease(Struct, frozen=True):
-    """A holder's shares of one gate, for `LEASE_S` from when it asked.
+    """A holder's shares of one gate, for the length of a lease from when it asked.
 
     Attributes:
         concurrency: calls that it may have on their way.
@@ -98,16 +108,6 @@ class _Holder(Struct):
     in_flight: int = 0
     places_wanted: float = 0.0
     rates_wanted: dict[str, float] = field(default_factory=dict)
-    turns: dict[str, float] = field(default_factory=dict)  # since when it holds a share of this rate
-    served: dict[str, float] = field(default_factory=dict)  # when it last did
-
-    def places(self, now: float) -> int:
-        """Calls that it has on its way or may start: those in flight, and all of a lease that still holds."""
-        return max(self.in_flight, self.concurrency if self.until > now else 0)
-
-    def rate(self, name: str, now: float) -> float:
-        """What it may spend of this rate, units a second; 0 once its lease is over."""
-        return self.rates.get(name, 0.0) if self.until > now else 0.0
 
 
 class SharedGate:
@@ -116,11 +116,17 @@ class SharedGate:
     Args:
         quota: the declared limits.
         now: seconds on the caller's monotonic clock.
+        lease_s: how long a lease lasts.
     """
 
-    def __init__(self, quota: Quota, now: float) -> None:
+    def __init__(self, quota: Quota, now: float, lease_s: float = LEASE_S) -> None:
+        self._lease_s = lease_s
         self.gate = Gate(quota, now)
         self._holders: dict[str, _Holder] = {}
+        self._in_flight = 0
+        self._places = Pool(whole=True)
+        self._rates: dict[str, tuple[Pool, Turns]] = {}
+        self._leases: deque[tuple[float, str]] = deque()  # by their ends, renewed ones as well
         self._tokens_a_call = FIRST_TOKENS
 
     def exchange(self, name: str, usage: Usage, now: float, *, uniform: float, dealing: bool = True) -> Lease:
@@ -133,31 +139,76 @@ class SharedGate:
             uniform: a draw from [0, 1), spreads the end of a pause.
             dealing: False for as long as leases of a quota before this one may last.
         """
+        self._take_back(now)
         holder = self._holders.get(name)
         if holder is None:
             holder = self._holders[name] = _Holder(now)
         limits = self.gate.rates(now)
         self._want(holder, usage, limits, now)
-        self._learn(usage, now, uniform)
-        limits = self.gate.rates(now)
+        self._in_flight += usage.in_flight - holder.in_flight
+        holder.in_flight = usage.in_flight
+        if self._learn(usage, now, uniform):
+            limits = self.gate.rates(now)
         if not dealing:
-            holder.concurrency, holder.rates, holder.until = 0, {}, now
+            holder.concurrency, holder.rates = 0, {}
+            self._places.end(name, in_use=usage.in_flight, unsure=usage.unsure)
             return Lease(0, dict.fromkeys(limits, 0.0), self.gate.paused_s(now))
-        holder.concurrency = self._places(name, now)
+        places = self._places.deal(
+            name,
+            holder.places_wanted,
+            self.gate.concurrency,
+            now,
+            in_use=usage.in_flight,
+            unsure=usage.unsure,
+        )
+        holder.concurrency = int(places)
+        if self._rates.keys() != limits.keys():
+            self._rates = {
+                limit: self._rates.get(limit) or (Pool(), Turns(self._lease_s)) for limit in limits
+            }
         holder.rates = {
-            limit: self._rate(limit, per_second, name, now) for limit, per_second in limits.items()
+            limit: self._rate(limit, per_second, name, now, unsure=usage.unsure)
+            for limit, per_second in limits.items()
         }
-        holder.until = now + LEASE_S
+        holder.until = now + self._lease_s
+        self._leases.append((holder.until, name))
         return Lease(holder.concurrency, dict(holder.rates), self.gate.paused_s(now))
 
     def leave(self, name: str) -> None:
         """A holder is gone for good, and so are its calls."""
-        self._holders.pop(name, None)
+        holder = self._holders.pop(name, None)
+        if holder is None:
+            return
+        self._in_flight -= holder.in_flight
+        self._places.forget(name)
+        for pool, turns in self._rates.values():
+            pool.forget(name)
+            turns.leave(name)
+
+    def awaits(self, name: str) -> bool:
+        """Whether others want what a holder is to give back, and can have it once it has reported again."""
+        return self._places.awaits(name) or any(pool.awaits(name) for pool, _ in self._rates.values())
+
+    def _take_back(self, now: float) -> None:
+        """Whose lease is over holds nothing, and has no turn."""
+        leases = self._leases
+        while leases and leases[0][0] <= now:
+            until, name = leases.popleft()
+            holder = self._holders.get(name)
+            if holder is None or holder.until != until:
+                continue
+            holder.rates = {}
+            self._places.lapse(name)
+            for pool, turns in self._rates.values():
+                pool.lapse(name)
+                turns.lapse(name)
 
     def _want(self, holder: _Holder, usage: Usage, limits: Mapping[str, float], now: float) -> None:
         elapsed_s = max(1e-3, now - holder.seen_at)
+        if elapsed_s < SHORTEST_S and holder.rates_wanted.keys() >= limits.keys() and holder.until > now:
+            holder.seen_at = now
+            return  # a report out of turn: what happened in so short a while says nothing
         holder.seen_at = now
-        holder.in_flight = usage.in_flight
         full = usage.peak >= holder.concurrency
         if usage.waiting and full:
             holder.places_wanted = math.inf
@@ -167,7 +218,7 @@ class SharedGate:
             self._tokens_a_call += SMOOTHING * (max(1.0, usage.tokens / usage.calls) - self._tokens_a_call)
         for limit in limits:
             used = (usage.tokens if limit == _TOKENS else usage.calls) / elapsed_s
-            share = holder.rate(limit, now)
+            share = holder.rates.get(limit, 0.0)
             # Where places keep rows back, more calls a second would not be made.
             hungry = usage.waiting and (used >= _HUNGRY * share or not full)
             idle = not usage.waiting and not usage.calls
@@ -179,10 +230,10 @@ class SharedGate:
                 wanted if idle or wanted > before else max(wanted, min(before, limits[limit]) / 2)
             )
 
-    def _learn(self, usage: Usage, now: float, uniform: float) -> None:
+    def _learn(self, usage: Usage, now: float, uniform: float) -> bool:
+        """Have the gate know what happened; whether that may have changed the limits."""
         gate = self.gate
-        in_flight = sum(holder.in_flight for holder in self._holders.values())
-        gate.account(calls=usage.calls, tokens=usage.tokens, in_flight=in_flight, now=now)
+        gate.account(calls=usage.calls, tokens=usage.tokens, in_flight=self._in_flight, now=now)
         if usage.paused_s:
             gate.pause(usage.paused_s, now)
         if usage.signals is not None:
@@ -198,65 +249,27 @@ class SharedGate:
                 tokens=refusal.tokens,
                 overloaded=refusal.overloaded,
             )
+        return bool(usage.succeeded or usage.refusals or usage.signals is not None)
 
-    def _places(self, name: str, now: float) -> int:
-        limit = self.gate.concurrency
-        wanted = {other: held.places_wanted for other, held in self._holders.items()}
-        others = sum(held.places(now) for other, held in self._holders.items() if other != name)
-        fair = deal(limit, wanted)[name]
-        # Whole places: what rounding leaves over goes to whoever asks first.
-        return max(0, min(math.ceil(fair - 1e-9), limit - others))
-
-    def _rate(self, limit: str, per_second: float, name: str, now: float) -> float:
-        members = self._turns(limit, per_second, name, now)
-        holder = self._holders[name]
-        if name not in members:
+    def _rate(self, limit: str, per_second: float, name: str, now: float, *, unsure: bool) -> float:
+        pool, turns = self._rates[limit]
+        wanted = self._holders[name].rates_wanted.get(limit, math.inf)
+        if not wanted:
+            turns.leave(name)
+            pool.end(name, unsure=unsure)
             return 0.0
-        holder.served[limit] = now
-        wanted = {member: self._holders[member].rates_wanted.get(limit, math.inf) for member in members}
-        others = sum(held.rate(limit, now) for other, held in self._holders.items() if other != name)
-        share = min(deal(per_second, wanted)[name], per_second - others)
-        return share if share > per_second * 1e-6 else 0.0
-
-    def _turns(self, limit: str, per_second: float, name: str, now: float) -> list[str]:
-        """Who holds a share of a rate now; the asking holder joins or leaves where it is its turn to."""
         calls = per_second / self._tokens_a_call if limit == _TOKENS else per_second
         most = max(1, math.floor(ROOM * calls * _WINDOWS_S.get(limit, 1.0)))
         turn_s = max(_TURN_S, _CALLS_A_TURN * most / calls)
-        wanting = [other for other, held in self._holders.items() if held.rates_wanted.get(limit)]
-        members = [other for other in wanting if limit in self._holders[other].turns]
-        own = self._holders[name].turns
-        if name not in wanting:
-            own.pop(limit, None)
-        elif limit in own:
-            if len(wanting) > len(members) and len(members) >= most and now >= own[limit] + turn_s:
-                del own[limit]
-        else:
-            waiting = [other for other in wanting if other not in members]
-            waiting.sort(key=lambda other: self._holders[other].served.get(limit, -math.inf))
-            if name in waiting[: max(0, most - len(members))]:
-                own[limit] = now
-        return [other for other in wanting if limit in self._holders[other].turns]
-
-
-def deal(amount: float, wanted: Mapping[str, float]) -> dict[str, float]:
-    """Divide an amount so that nobody gets more than is wanted, and who gets less gets as much as any other.
-
-    Max-min fairness (Bertsekas and Gallager, Data Networks, 6.5.2); what nobody wants stays undealt.
-
-    Args:
-        amount: to be dealt, not below 0.
-        wanted: by name; may be infinite.
-    """
-    dealt: dict[str, float] = {}
-    left = amount
-    waiting = sorted(wanted, key=lambda name: wanted[name])
-    while waiting:
-        fair = left / len(waiting)
-        name = waiting.pop(0)
-        dealt[name] = min(fair, wanted[name])
-        left -= dealt[name]
-    return dealt
+        if successor := turns.hand_over(name, most=most, turn_s=turn_s, now=now):
+            pool.end(name, unsure=unsure)
+            pool.expect(successor, self._holders[successor].rates_wanted.get(limit, math.inf))
+            return 0.0
+        if not turns.ask(name, most=most, now=now):
+            pool.end(name, unsure=unsure)
+            return 0.0
+        share = pool.deal(name, wanted, per_second, now, unsure=unsure)
+        return share if share > per_second * 1e-6 else 0.0
 
 
 class SharedQuota:
@@ -265,10 +278,12 @@ class SharedQuota:
     Args:
         now: seconds on the caller's monotonic clock.
         again: whether there was one before, of which leases may last.
+        lease_s: how long a lease lasts, the same for all quotas of a run.
     """
 
-    def __init__(self, now: float, *, again: bool = False) -> None:
-        self._deals_from = now + LEASE_S if again else now
+    def __init__(self, now: float, *, again: bool = False, lease_s: float = LEASE_S) -> None:
+        self.lease_s = lease_s
+        self._deals_from = now + lease_s if again else now
         self._gates: dict[str, SharedGate] = {}
         self._seen: set[str] = set()
 
@@ -280,7 +295,7 @@ class SharedQuota:
         leases = {}
         for gate, (quota, usage) in usages.items():
             if gate not in self._gates:
-                self._gates[gate] = SharedGate(quota, now)
+                self._gates[gate] = SharedGate(quota, now, self.lease_s)
             leases[gate] = self._gates[gate].exchange(
                 name, usage, now, uniform=uniform, dealing=now >= self._deals_from
             )
@@ -292,10 +307,19 @@ class SharedQuota:
         for gate in self._gates.values():
             gate.leave(name)
 
-    @property
-    def again_s(self) -> float:
-        """How soon a holder should report again: ten times a second, less often where they are many."""
-        return min(LEASE_S / 2, max(LEASE_S / 10, len(self._seen) * LEASE_S / 2000))
+    def again_s(self, name: str) -> float:
+        """How soon a holder should report again: ten times a second, less often where they are many.
+
+        At once, where others wait for what it is to give back.
+        """
+        if any(gate.awaits(name) for gate in self._gates.values()):
+            return CONFIRM_S
+        return min(self.lease_s / 2, max(AGAIN_S, len(self._seen) / REPORTS_PER_S))
 
 
-__all__ = ["LEASE_S", "Lease", "Refusal", "SharedGate", "SharedQuota", "Usage", "deal"]
+def lease_length_s(nodes: int) -> float:
+    """How long leases of a quota for so many last: two reports fit into one."""
+    return LEASE_S * max(1.0, nodes / NODES_OF_SHORT_LEASES)
+
+
+__all__ = ["LEASE_S", "Lease", "Refusal", "SharedGate", "SharedQuota", "Usage", "lease_length_s"]

@@ -84,14 +84,21 @@ class Machines:
 
 
 class Driver:
-    """`qfbatch run --ray ADDRESS` as a process; a context manager that leaves none behind."""
+    """`qfbatch run` as a process, by default on a cluster; a context manager that leaves none behind.
 
-    def __init__(self, job: Path, address: str, *options: str) -> None:
+    Args:
+        job: the job file.
+        address: of the cluster; None runs without.
+        options: further options of the command.
+    """
+
+    def __init__(self, job: Path, address: str | None, *options: str) -> None:
         self._said = job.with_suffix(".stderr")
         environment = {**os.environ, "RAY_USAGE_STATS_ENABLED": "0"}
+        where = [] if address is None else ["--ray", address]
         with self._said.open("ab") as stderr:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "qfbatch", "run", job.name, "--quiet", "--ray", address, *options],
+                [sys.executable, "-m", "qfbatch", "run", job.name, "--quiet", *where, *options],
                 cwd=job.parent,
                 env=environment,
                 stdin=subprocess.DEVNULL,

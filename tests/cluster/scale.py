@@ -7,6 +7,7 @@ store in memory, a sample of its shards, multiplied. Prices are those of S3 stan
 from __future__ import annotations
 
 import argparse
+import heapq
 import random
 import sys
 import time
@@ -17,7 +18,7 @@ from qfbatch.checkpoint.commitlog import Done, Part, ShardLog
 from qfbatch.checkpoint.logbook import Logbook, log_name
 from qfbatch.checkpoint.parts import PartSummary
 from qfbatch.limits.quota import Quota
-from qfbatch.limits.shares import LEASE_S, SharedQuota, Usage
+from qfbatch.limits.shares import LEASE_S, SharedQuota, Usage, lease_length_s
 
 USD_A_PUT = 0.005 / 1000
 USD_A_GET = 0.0004 / 1000
@@ -29,29 +30,38 @@ SAMPLE = 5_000
 
 
 def limiter(nodes: int, qps: float, seconds: float) -> tuple[float, float, float]:
-    """Share of the limit that is on lease after the start, messages and processor seconds a second."""
-    quota = Quota(concurrency=nodes * 16, qps=qps, adaptive=False)
-    shared, rng = SharedQuota(0.0), random.Random(1)
+    """Share of the limit that is on lease after the start, messages and processor seconds a second.
+
+    Every node reports two gates, the run's and its only model's; both are limited.
+    """
+    quota = Quota(concurrency=nodes * 16, qps=qps, adaptive=True)
+    shared, rng = SharedQuota(0.0, lease_s=lease_length_s(nodes)), random.Random(1)
     due = [(rng.random() * LEASE_S / 2, f"n{number}") for number in range(nodes)]
-    rates: dict[str, float] = {}
-    until: dict[str, float] = {}
-    on_lease, cpu, messages = [], 0.0, 0
+    heapq.heapify(due)
+    held: dict[str, tuple[float, float]] = {}  # by node: since when, and what rate
+    rates = until_now = cpu = 0.0
+    messages = 0
     now = 0.0
     while now < seconds:
-        due.sort()
-        now, name = due.pop(0)
-        calls = round(rates.get(name, 0.0) * shared.again_s)
-        usage = Usage(calls=calls, tokens=calls * 500, in_flight=4, peak=16, waiting=True)
+        now, name = heapq.heappop(due)
+        since, rate = held.get(name, (now, 0.0))
+        calls = round(rate * (now - since))
+        usage = Usage(
+            calls=calls, tokens=calls * 500, in_flight=4, peak=16, waiting=True, succeeded=calls, newest_s=0.5
+        )
         began = time.process_time()
-        lease = shared.exchange(name, {"run": (quota, usage)}, now, uniform=0.5)["run"]
+        leases = shared.exchange(name, {"run": (quota, usage), "model": (quota, usage)}, now, uniform=0.5)
         cpu += time.process_time() - began
         messages += 1
-        rates[name] = lease.rates.get("qps", 0.0)
-        until[name] = now + LEASE_S
-        if now > seconds / 2 and messages % 50 == 0:
-            on_lease.append(sum(rate for other, rate in rates.items() if until[other] > now))
-        due.append((now + shared.again_s, name))
-    return sum(on_lease) / len(on_lease) / (qps * 0.98), messages / seconds, cpu / seconds
+        granted = min(lease.rates.get("qps", 0.0) for lease in leases.values())
+        rates += granted - rate
+        held[name] = now, granted
+        if now > seconds / 2:
+            until_now += rates
+        else:
+            counted_from = messages
+        heapq.heappush(due, (now + shared.again_s(name), name))
+    return until_now / (messages - counted_from) / (qps * 0.98), messages / seconds, cpu / seconds
 
 
 def log(rows: int) -> list[tuple[str, str]]:
