@@ -4,7 +4,7 @@ One process and nodes of a standing cluster take turns at the same service, whic
 once. Rows a second are told over the whole command (start of the process to its end), from the first call to
 the last one at the server, and in the middle (between the first and the last tenth of all calls), where
 neither start nor end matter. Beside it stands the processor time of everything that took part, and how much
-of the machine others used meanwhile: where processors are the bound, figures say more of them than of qfbatch.
+of the machine others used meanwhile: where processors are the bound, figures say more of these.
 """
 
 from __future__ import annotations
