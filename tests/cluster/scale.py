@@ -7,6 +7,7 @@ store in memory, a sample of its shards, multiplied. Prices are those of S3 stan
 from __future__ import annotations
 
 import argparse
+import asyncio
 import heapq
 import random
 import sys
@@ -96,11 +97,65 @@ def log(rows: int) -> list[tuple[str, str]]:
     ]
 
 
+def message_cost(nodes: int, seconds: float) -> tuple[float, float, float]:
+    """What reports of so many nodes cost the limiter as an actor of Ray's, with all that Ray does for them.
+
+    Returns:
+        Messages a second, its processor seconds a second, and the 99th percentile of the answers' times.
+    """
+    import ray  # noqa: PLC0415 - the extra is needed for this alone
+
+    from qfbatch.cluster.limiter_actor import LimiterActor  # noqa: PLC0415
+
+    class Measured(LimiterActor):
+        def cpu_s(self) -> float:
+            return time.process_time()
+
+    options = {"include_dashboard": False, "_node_ip_address": "127.0.0.1", "log_to_driver": False}
+    ray.init(address="local", num_cpus=1, object_store_memory=100 * 2**20, **options)
+    limiter = ray.remote(Measured).options(num_cpus=0).remote(nodes)  # type: ignore[attr-defined]
+    quota, took_s = Quota(concurrency=nodes * 16, qps=10_000, adaptive=False), []
+
+    async def report(name: str, until: float) -> None:
+        again_s = random.random()
+        while time.monotonic() < until:
+            await asyncio.sleep(again_s)
+            usage = Usage(calls=10, tokens=5000, in_flight=4, peak=16, waiting=True, succeeded=10)
+            asked_at = time.monotonic()
+            dealt = await limiter.exchange.remote(name, {"run": (quota, usage), "model": (quota, usage)})
+            took_s.append(time.monotonic() - asked_at)
+            again_s = dealt.again_s
+
+    async def all_report(seconds: float) -> None:
+        until = time.monotonic() + seconds
+        await asyncio.gather(*(report(f"n{number}", until) for number in range(nodes)))
+
+    try:
+        asyncio.run(all_report(seconds / 2))
+        took_s.clear()
+        began_s, began = ray.get(limiter.cpu_s.remote()), time.monotonic()
+        asyncio.run(all_report(seconds))
+        cpu_s, passed_s = ray.get(limiter.cpu_s.remote()) - began_s, time.monotonic() - began
+    finally:
+        ray.shutdown()
+    return len(took_s) / passed_s, cpu_s / passed_s, sorted(took_s)[len(took_s) * 99 // 100]
+
+
 def main() -> None:
     """Print all figures."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, default=100_000_000)
+    parser.add_argument("--messages", action="store_true", help="what messages to the limiter cost, by Ray")
     options = parser.parse_args()
+    if options.messages:
+        for nodes in (30, 100, 1000):
+            sent, cpu, slow_s = message_cost(nodes, 8.0)
+            sys.stdout.write(
+                f"messages: {nodes:5,} nodes: {sent:5,.0f} messages/s, {cpu:5.1%} of a core "
+                f"({cpu / sent * 1000:.2f} ms each), 99 % answered within {slow_s * 1000:.0f} ms\n"
+            )
+            sys.stdout.flush()
+        return
     for nodes in (3, 30, 100, 300, 1000):
         for qps in (200.0, 10_000.0):
             used, messages, cpu = limiter(nodes, qps, 4.0)
