@@ -55,6 +55,7 @@ class _Share(Struct):
 
     @property
     def out(self) -> float:
+        """What others cannot have."""
         return max(self.share, self.before, self.in_use)
 
 

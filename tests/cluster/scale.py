@@ -108,7 +108,10 @@ def message_cost(nodes: int, seconds: float) -> tuple[float, float, float]:
     from qfbatch.cluster.limiter_actor import LimiterActor  # noqa: PLC0415
 
     class Measured(LimiterActor):
+        """The limiter, which also tells what it costs."""
+
         def cpu_s(self) -> float:
+            """Processor time of its process so far."""
             return time.process_time()
 
     options = {"include_dashboard": False, "_node_ip_address": "127.0.0.1", "log_to_driver": False}
