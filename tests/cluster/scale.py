@@ -116,7 +116,7 @@ def message_cost(nodes: int, seconds: float) -> tuple[float, float, float]:
 
     options = {"include_dashboard": False, "_node_ip_address": "127.0.0.1", "log_to_driver": False}
     ray.init(address="local", num_cpus=1, object_store_memory=100 * 2**20, **options)
-    limiter = ray.remote(Measured).options(num_cpus=0).remote(nodes)  # type: ignore[attr-defined]
+    limiter = ray.remote(Measured).options(num_cpus=0).remote(nodes)
     quota, took_s = Quota(concurrency=nodes * 16, qps=10_000, adaptive=False), []
 
     async def report(name: str, until: float) -> None:
