@@ -40,7 +40,7 @@ class LocalNode:
         """Begin."""
 
         async def ask(usages: Mapping[str, tuple[Quota, Usage]]) -> Dealt:
-            return await limiter.exchange(self.name, usages)
+            return limiter.exchange(self.name, usages)
 
         found = await self._node.start(assignment, ask)
         assert isinstance(found, int), found
@@ -74,7 +74,7 @@ class LocalEngine:
     def start_limiter(self, run: str) -> None:
         """Start the run's limiter."""
         del run
-        self.limiter = Limiter(again=False)
+        self.limiter = Limiter(again=False, nodes=self.nodes)
 
     def new_node(self, name: str) -> LocalNode:
         """A further node; helpers among the first ones are lost as soon as they have rows of another."""
@@ -84,7 +84,7 @@ class LocalEngine:
 
     def forget(self, name: str) -> None:
         """A node is gone."""
-        self._left = asyncio.ensure_future(self.limiter.leave(name))
+        self.limiter.leave(name)
 
     @staticmethod
     def head_answers() -> bool:
