@@ -28,6 +28,7 @@ from qfbatch.checkpoint.layout import RunLayout
 from qfbatch.checkpoint.lock import RunLock
 from qfbatch.checkpoint.manifest import Manifest, read_manifest, write_manifest
 from qfbatch.checkpoint.store import Checkpoint
+from qfbatch.cli.light_start import without_pandas
 from qfbatch.errors import StorageError
 from qfbatch.records import Record, Status, Survey
 
@@ -97,6 +98,7 @@ async def work(checkpoint: Checkpoint, options: Options, take: int) -> None:
 
 def main() -> int:
     """Run as told; 0, or 4 where storage failed."""
+    without_pandas()
     layout = RunLayout(Path(sys.argv[1]))
     options = msgspec.json.decode(sys.argv[2], type=Options)
     if options.quiet:

@@ -91,7 +91,7 @@ def test_a_refusal_with_many_shards_open_ends_the_run(desk: Desk) -> None:
     desk.rows(200)
     sections = {"path": "rows.jsonl", "id": "id", "prompt": "prompt", "shard_rows": 1}
     desk.job(endpoint="echo,fault=17", input=sections, limits={"concurrency": 100})
-    done = desk.process("run", "job.yaml")
+    done = desk.type("run", "job.yaml")
     refused(done, "error 17", "200 left")
     told = [
         line for line in done.err.splitlines() if "the service refuses the job" in line and ": row " in line
@@ -160,7 +160,7 @@ def test_missing_credentials(desk: Desk) -> None:
     desk.rows(2)
     desk.job()
     desk.environ = {}
-    done = desk.process("run", "job.yaml")
+    done = desk.type("run", "job.yaml")
     assert (done.code, done.out) == (5, "")
     for word in ("QIANFAN_ACCESS_KEY", "QIANFAN_AK", "QIANFAN_ACCESS_TOKEN", ".env", "service.auth: none"):
         assert word in done.err
@@ -180,7 +180,7 @@ def test_nothing_listens(desk: Desk, dead_port: int) -> None:
     """Where nothing listens the run gives up by itself, says so with the address, and can be resumed."""
     desk.rows(40)
     desk.job(service={"base_url": f"http://127.0.0.1:{dead_port}", "auth": "none"})
-    done = desk.process("run", "job.yaml")
+    done = desk.type("run", "job.yaml")
     refused(done, f"127.0.0.1:{dead_port}")
     desk.job()
     assert desk.type("check", "job.yaml", "--offline").code == 0

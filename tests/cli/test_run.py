@@ -84,7 +84,7 @@ def test_failed_rows_are_kept_as_failures(desk: Desk) -> None:
     """Rows the service refuses end the run with 1, typed errors and no result; the others are answered."""
     desk.rows(["good", "{{fault: 336003}} too long", "{{fault: 503}} never", "{{fault: invalid_json}} no"])
     desk.job()
-    done = desk.process("run", "job.yaml")
+    done = desk.type("run", "job.yaml")
     assert done.code == 1
     failed = desk.results().filter(pl.col("status") == "failed")
     assert failed.select("row_id", "result", "error_kind", "error_code", "attempts").rows() == [
@@ -235,7 +235,7 @@ def test_json_log_lines_of_errors(desk: Desk) -> None:
     """What ends a run early is a JSON line too, with its next step."""
     desk.rows(1)
     desk.job(parameters={"temperatur": 0.5})
-    done = desk.process("run", "job.yaml", "--log-format", "json")
+    done = desk.type("run", "job.yaml", "--log-format", "json")
     assert done.code == 2
     (line,) = [json.loads(line) for line in done.err.splitlines()]
     assert line["level"] == "error"

@@ -91,7 +91,7 @@ def test_a_bar_at_a_terminal(desk: Desk) -> None:
 @pytest.mark.parametrize("color", [False, True])
 def test_the_display_fits_its_terminal(desk: Desk, columns: int, words: list[str], *, color: bool) -> None:
     """On the screen stand one bar and one line of facts, whole; log lines stand above and tear nothing."""
-    desk.rows([f"row {n}" + " {{fault: 429 times=1}}" * (n % 9 == 0) for n in range(40)])
+    desk.rows([f"row {n}" + " {{fault: 429 times=1 retry_after=0.3}}" * (n in {9, 24}) for n in range(40)])
     endpoint = desk.server.endpoint("echo,delay=0.1")
     price = {"prompt_per_1k": 1, "completion_per_1k": 2}
     desk.job(limits={"concurrency": 3}, models=[{"name": "m", "endpoint": endpoint, "price": price}])

@@ -91,7 +91,7 @@ def test_a_second_process_is_turned_away(
     tmp_path: Path, service: ScriptedServer, environ: dict[str, str]
 ) -> None:
     """While a process is at work, another start is refused by name and changes nothing."""
-    job = StoredJob(tmp_path, service, environ, script="echo,delay=0.6")
+    job = StoredJob(tmp_path, service, environ, script="echo,delay=0.6", rows=120)
     with job.session() as first:
         first.watch(lambda: bool(job.paid()))
         with job.session() as second:
@@ -99,7 +99,7 @@ def test_a_second_process_is_turned_away(
         assert 4 == refused.code
         assert f"is in use by process {first.process.pid}" in refused.stderr
         assert first.end().code == 0
-    assert ROWS == len(job.answers())
+    assert job.rows == len(job.answers())
     assert {1} == set(job.paid().values())
 
 

@@ -15,7 +15,7 @@ from typing import NamedTuple, Self
 from qfbatch.checkpoint.faultpoints import VARIABLE
 
 HANG_S = 100.0  # only a hang takes so long
-GLANCE_S = 0.001
+GLANCE_S = 0.003
 
 
 class Ended(NamedTuple):

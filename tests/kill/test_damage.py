@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from copy import copy
 from pathlib import Path
 
 import pytest
@@ -52,6 +55,14 @@ class Stopped:
         self.committed = committed_rows(self.run).height
         assert list(self.run.glob("results/*.parquet"))
 
+    def at(self, folder: Path, ledger: Ledger) -> Stopped:
+        """The same run in a folder of its own; the ledger counts on from what was paid."""
+        moved = copy(self)
+        shutil.copytree(self.job.parent, folder, dirs_exist_ok=True)
+        moved.job, moved.run, moved.ledger = folder / self.job.name, folder / "run", ledger
+        ledger.paid = self.ledger.paid.copy()
+        return moved
+
     def completes(self, *, costing: int = 0, at_least: int = 0) -> str:
         """Run to completion; at most so many committed rows are paid again. Returns what was said."""
         ended = run(self.job)
@@ -72,10 +83,19 @@ class Stopped:
         assert self.ledger.total == self.paid
 
 
+@pytest.fixture(scope="module")
+def killed(
+    tmp_path_factory: pytest.TempPathFactory, server: ScriptedServer, ledger_file: Path
+) -> Iterator[Stopped]:
+    """A killed run with parts and a journal, for all tests."""
+    with closing(Ledger(ledger_file)) as ledger:
+        yield Stopped(tmp_path_factory.mktemp("killed"), server, ledger)
+
+
 @pytest.fixture
-def stopped(tmp_path: Path, server: ScriptedServer, ledger: Ledger) -> Stopped:
-    """A killed run with parts and a journal."""
-    return Stopped(tmp_path, server, ledger)
+def stopped(killed: Stopped, tmp_path: Path, ledger: Ledger) -> Stopped:
+    """That run, for this test alone: what it damages and pays is its own."""
+    return killed.at(tmp_path, ledger)
 
 
 def test_bit_flipped_inside_a_journal(stopped: Stopped) -> None:

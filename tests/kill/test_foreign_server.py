@@ -19,7 +19,7 @@ from .verdict import Answers, answers, closed_rows, committed_rows, lost_since
 
 CACHE = cache_directory(os.environ)
 PROGRAM = binary()
-ROWS, IN_FLIGHT, TOKENS = 32, 4, 2
+ROWS, IN_FLIGHT, TOKENS = 18, 4, 2
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.timeout(400),

@@ -31,7 +31,7 @@ def children(pid: int) -> list[int]:
 def test_interrupt_with_the_embedded_server(tmp_path: Path) -> None:
     """The whole process group gets SIGINT; the embedded server answers what is in flight, then ends."""
     workload = Workload(
-        rows=6, shard_rows=2, concurrency=2, models={"small": SMOLLM2.endpoint}, kinds=(), base_text="Hi. "
+        rows=4, shard_rows=2, concurrency=2, models={"small": SMOLLM2.endpoint}, kinds=(), base_text="Hi. "
     )
     job = workload.write(tmp_path, "local")
     results = tmp_path / "run"
@@ -52,4 +52,4 @@ def test_interrupt_with_the_embedded_server(tmp_path: Path) -> None:
     events = [json.loads(line) for line in (results / "events.jsonl").read_text().splitlines()]
     assert not [event for event in events if event["event"] == "AttemptFailed"]
     assert run(job).code == 0
-    assert closed_rows(results).height == 6
+    assert closed_rows(results).height == 4

@@ -52,6 +52,8 @@ class Workload:
 
     def kind(self, number: int) -> str:
         """What kind of row this is."""
+        if not self.kinds:
+            return PLAIN
         draw = random.Random(f"{self.seed}/{number}").random()
         for kind in self.kinds:
             draw -= KINDS[kind][0]

@@ -8,9 +8,11 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 from qfbatch.checkpoint.layout import RunLayout
 from qfbatch.checkpoint.manifest import read_manifest
 from qfbatch.checkpoint.succession import Succession
+from qfbatch.cli.light_start import without_pandas
 from qfbatch.flow.resuming import follow_input
 from resume.runs import make_job
 
+without_pandas()
 job = make_job(Path(sys.argv[1]))
 layout = RunLayout(Path(str(job.output_path)))
 Succession(layout).finish()
