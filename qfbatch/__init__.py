@@ -20,6 +20,7 @@ from qfbatch._version import __version__
 if TYPE_CHECKING:
     from qfbatch.errors import (
         BudgetReached,
+        ClusterLost,
         InputError,
         Interrupted,
         JobFileError,
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "qfbatch.errors": (
         "BudgetReached",
+        "ClusterLost",
         "InputError",
         "Interrupted",
         "JobFileError",
@@ -82,6 +84,7 @@ _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 __all__ = [
     "AttemptFailed",
     "BudgetReached",
+    "ClusterLost",
     "Event",
     "InputError",
     "Interrupted",

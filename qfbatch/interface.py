@@ -22,6 +22,7 @@ import polars as pl
 from qfbatch.checkpoint.manifest import Manifest, read_manifest
 from qfbatch.checkpoint.place import RunPlace, run_place
 from qfbatch.checkpoint.results import scan_results
+from qfbatch.cluster.entrance import run_on_cluster
 from qfbatch.errors import UsageError
 from qfbatch.flow import runner
 from qfbatch.flow.session import RunOptions, RunResult
@@ -103,6 +104,8 @@ def run(
     accept_input_change: bool = False,
     grace_s: float = 30.0,
     check: bool = True,
+    ray: str | None = None,
+    ray_nodes: int | None = None,
     environ: Mapping[str, str] | None = None,
 ) -> RunResult:
     """Run a job, or resume it; returns when it has ended.
@@ -119,18 +122,22 @@ def run(
         accept_input_change: go on although the input changed; answers of unchanged rows are kept.
         grace_s: how long calls on their way may take after an interruption, seconds.
         check: raise what ended the run early; else it is `reason` of the result. Failed rows raise nothing.
+        ray: the Ray cluster to run on: `HOST:PORT`, `auto`, or `local` for one on this machine.
+        ray_nodes: how many processes work there; None takes one for each machine of the cluster.
         environ: where credentials, proxies and certificates are found; by default as for `load_job`.
 
     Raises:
         InputError: the input is wrong, found before the first call.
         RunDirectoryError: the run directory cannot be used.
+        UsageError: the Ray cluster cannot be reached, or there is no Ray.
+        ClusterLost: the machines of the cluster are gone.
         ServiceRefused: there are no credentials, or the service refuses the job.
         BudgetReached: the job's budget is used up.
-        Interrupted: by a signal. What was answered before any of the last three is kept.
+        Interrupted: by a signal. What was answered before any of the last four is kept.
     """
     options = RunOptions(fresh, retry_failed, limit, accept_input_change, grace_s)
     button = StopButton()
-    start = _start(job, options, observe, environ, button)
+    start = _start(job, options, observe, environ, cluster=(ray, ray_nodes), button=button)
     try:
         asyncio.get_running_loop()
     except RuntimeError:
@@ -148,6 +155,8 @@ async def run_async(
     accept_input_change: bool = False,
     grace_s: float = 30.0,
     check: bool = True,
+    ray: str | None = None,
+    ray_nodes: int | None = None,
     environ: Mapping[str, str] | None = None,
 ) -> RunResult:
     """`run` without holding up the running event loop: the run has a thread and a loop of its own.
@@ -157,7 +166,8 @@ async def run_async(
     """
     options = RunOptions(fresh, retry_failed, limit, accept_input_change, grace_s)
     button = StopButton()
-    running = asyncio.ensure_future(asyncio.to_thread(_start(job, options, observe, environ, button)))
+    start = _start(job, options, observe, environ, cluster=(ray, ray_nodes), button=button)
+    running = asyncio.ensure_future(asyncio.to_thread(start))
     try:
         result = await asyncio.shield(running)
     except asyncio.CancelledError:
@@ -260,14 +270,25 @@ def _start(
     options: RunOptions,
     observe: Observer | None,
     environ: Mapping[str, str] | None,
+    *,
+    cluster: tuple[str | None, int | None],
     button: StopButton,
 ) -> Callable[[], RunResult]:
+    environ = _environment() if environ is None else environ
+    observe = observe or _unobserved
+    address, nodes = cluster
+    if address is None:
+        if nodes is not None:
+            raise UsageError("ray_nodes goes with ray", hint="Add ray='HOST:PORT', or ray='local'.")
+        return partial(runner.run_job, job, options, environ=environ, observe=observe, button=button)
     return partial(
-        runner.run_job,
+        run_on_cluster,
         job,
         options,
-        environ=_environment() if environ is None else environ,
-        observe=observe or _unobserved,
+        address=address,
+        nodes=nodes,
+        environ=environ,
+        observe=observe,
         button=button,
     )
 

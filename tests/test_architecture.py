@@ -162,7 +162,7 @@ LAZY_IMPORTERS = {
     "qfbatch": "a name of the Python API is looked up when used",
     "qfbatch.cli.main": "a command is loaded only when called",
     "qfbatch.cli.page": "extras",
-    "qfbatch.cli.run": "extra",
+    "qfbatch.cluster.entrance": "extra",
     "qfbatch.cli.serve": "extras",
     "qfbatch.cli.target": "a job file's reader is of no use to who names a run directory",
     "qfbatch.cli.watchers": "extras",

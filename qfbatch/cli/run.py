@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import shlex
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from types import ModuleType
 
 import click
 
@@ -17,6 +15,7 @@ from qfbatch.cli.report import print_report, tell_scoring
 from qfbatch.cli.talk import abandon_stdout, say, use_json
 from qfbatch.cli.target import open_run
 from qfbatch.cli.watchers import WatchOptions, watching
+from qfbatch.cluster.entrance import run_on_cluster
 from qfbatch.errors import UsageError
 from qfbatch.flow.runner import RunResult, run_job
 from qfbatch.flow.session import RunOptions
@@ -133,7 +132,7 @@ def command(
         if ray_address is None:
             result = run_job(job, options, environ=environ, observe=observe)
         else:
-            result = _cluster().run_on_cluster(
+            result = run_on_cluster(
                 job, options, address=ray_address, nodes=ray_nodes, environ=environ, observe=observe
             )
     line = _command_line(job_file, overrides, concurrency, retry_failed=retry_failed, limit=limit)
@@ -158,18 +157,6 @@ def _report(job: Job, evaluation: Evaluation) -> None:
         sections = print_report([run], [UNSCORED])
     for section in sections:
         tell_scoring(section)
-
-
-def _cluster() -> ModuleType:
-    try:
-        return importlib.import_module("qfbatch.cluster.driver")
-    except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] != "ray":
-            raise
-        raise UsageError(
-            "--ray needs the package ray",
-            hint="Install it here and on every machine: pip install 'qfbatch[ray]'",
-        ) from None
 
 
 def _tell(command_line: list[str], job: Job, result: RunResult, limit: int | None) -> None:

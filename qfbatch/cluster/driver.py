@@ -54,6 +54,7 @@ def run_on_cluster(
     environ: Mapping[str, str],
     observe: Observer,
     clocks: Clocks | None = None,
+    button: StopButton | None = None,
     lost_after_s: float = LOST_AFTER_S,
 ) -> RunResult:
     """Run a job, or resume it, on a Ray cluster; returns when it has ended, however it ended.
@@ -66,6 +67,7 @@ def run_on_cluster(
         environ: where credentials, proxies and certificates are found.
         observe: takes what happens, everywhere.
         clocks: time and randomness.
+        button: ends the run from another thread, as SIGINT does.
         lost_after_s: a node that is silent for so long is given up.
 
     Raises:
@@ -95,7 +97,14 @@ def run_on_cluster(
                 asyncio.Runner(loop_factory=new_event_loop) as loop,
             ):
                 run = Driver(
-                    job, options, session, observe, clocks=clocks, engine=engine, lost_after_s=lost_after_s
+                    job,
+                    options,
+                    session,
+                    observe,
+                    clocks=clocks,
+                    button=button or StopButton(),
+                    engine=engine,
+                    lost_after_s=lost_after_s,
                 )
                 result = loop.run(run.run(addresses, environ))
         session.exit_code = result.exit_code
@@ -114,7 +123,7 @@ class Driver(Run):
     """See `Run`: others work; here it is dealt and counted.
 
     Args:
-        job, options, session, observe, clocks: as of `Run`.
+        job, options, session, observe, clocks, button: as of `Run`.
         engine: the cluster.
         lost_after_s: a node that is silent for so long is given up.
     """
@@ -127,10 +136,11 @@ class Driver(Run):
         observe: Observer,
         *,
         clocks: Clocks,
+        button: StopButton,
         engine: Engine,
         lost_after_s: float,
     ) -> None:
-        super().__init__(job, options, session, observe, clocks=clocks, button=StopButton())
+        super().__init__(job, options, session, observe, clocks=clocks, button=button)
         self._engine = engine
         self._lost_after_s = lost_after_s
         self._dealer = Dealer(session.work)

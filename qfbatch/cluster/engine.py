@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import signal
 import threading
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from typing import Any, Self
 
 # Nothing is ever reported to Ray's makers. Read when the package is imported.
@@ -171,6 +172,10 @@ class Engine:
         self.limiter: Any = None
 
     def __enter__(self) -> Self:
+        if ray.is_initialized():
+            raise UsageError(
+                "this process uses Ray already", hint="Call ray.shutdown() before, or use another process."
+            )
         options: dict[str, Any] = {"address": self._address}
         if self._address != LOCAL:
             options["address"] = _head_of(self._address)
@@ -185,9 +190,10 @@ class Engine:
                 "object_store_memory": _OBJECT_STORE_BYTES,
             }
         try:
-            joined = ray.init(
-                **options, namespace=NAMESPACE, log_to_driver=False, logging_level=logging.CRITICAL
-            )
+            with _own_sigterm():
+                joined = ray.init(
+                    **options, namespace=NAMESPACE, log_to_driver=False, logging_level=logging.CRITICAL
+                )
         except Exception as error:  # what Ray raises here is of many kinds, bare ones among them
             ray.shutdown()
             is_local = self._address == LOCAL
@@ -255,6 +261,17 @@ def _head_of(address: str) -> str:
 
 def _speaks_tls() -> bool:
     return os.environ.get("RAY_USE_TLS", "0").lower() in ("1", "true")
+
+
+@contextmanager
+def _own_sigterm() -> Iterator[None]:
+    """Joining a cluster replaces the process's answer to SIGTERM: put it back, whatever it was."""
+    handler = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, signal.SIG_DFL if handler is None else handler)
 
 
 def _short(error: BaseException) -> str:

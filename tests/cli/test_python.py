@@ -36,6 +36,13 @@ def test_every_name_is_there() -> None:
         _ = qfbatch.no_such_name
 
 
+def test_ray_nodes_need_ray(here: Desk) -> None:
+    """Nodes without a cluster are a mistake that is told before anything else."""
+    here.job()
+    with pytest.raises(qfbatch.UsageError, match="ray_nodes goes with ray"):
+        qfbatch.run(qfbatch.load_job("job.yaml"), ray_nodes=2)
+
+
 def test_importing_is_light() -> None:
     """`import qfbatch` loads nothing heavy; the names do when they are used."""
     code = "import sys, qfbatch; print(*sys.modules)"

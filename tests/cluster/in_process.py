@@ -15,6 +15,7 @@ from qfbatch.cluster.node import Node
 from qfbatch.flow.connecting import service_addresses
 from qfbatch.flow.runner import Clocks, RunResult
 from qfbatch.flow.session import RunOptions, open_session
+from qfbatch.flow.stopping import StopButton
 from qfbatch.job.load import load_job
 from qfbatch.limits.quota import Quota
 from qfbatch.limits.shares import Usage
@@ -100,7 +101,14 @@ def run_in_process(job_file: Path, engine: LocalEngine, environ: Mapping[str, st
     with open_session(job, options, now=clocks.now) as session:
         standing: Any = engine  # what a driver needs of one
         driver = Driver(
-            job, options, session, lambda _: None, clocks=clocks, engine=standing, lost_after_s=60.0
+            job,
+            options,
+            session,
+            lambda _: None,
+            clocks=clocks,
+            button=StopButton(),
+            engine=standing,
+            lost_after_s=60.0,
         )
         with service_addresses(job) as addresses:
             return asyncio.run(driver.run(addresses, environ))
