@@ -38,10 +38,20 @@ class Part(Struct, frozen=True, tag="part", tag_field="entry"):
 
 
 class Done(Struct, frozen=True, tag="done", tag_field="entry"):
-    """Every row of the shard has a record, and `results/` holds them; `summary` is their totals."""
+    """Every row of the shard has a record, and `results/` holds them; `summary` is their totals.
+
+    Attributes:
+        writer: who says so.
+        summary: totals.
+        run_id: the claim's, so that a log which ends so need not be read from its beginning; empty in entries
+            of an earlier qfbatch.
+        parts: those that count beside `results/`.
+    """
 
     writer: str
     summary: PartSummary
+    run_id: str = ""
+    parts: tuple[str, ...] = ()
 
 
 Entry: TypeAlias = Claim | Part | Done
@@ -107,6 +117,23 @@ def follow(log: ShardLog, entry: Entry, run_id: str) -> ShardLog:
     return ShardLog(entries, log.owner, log.ours, published=True, parts=parts, summary=entry.summary)
 
 
+def concluded(entries: int, last: Entry, run_id: str) -> ShardLog | None:
+    """What a log comes to by its last entry alone; None where that does not tell.
+
+    The writer of a `Done` has owned the shard up to it, so what it repeats of the entries before is final.
+
+    Args:
+        entries: how many the log has.
+        last: the last of them.
+        run_id: of the run that reads.
+    """
+    if isinstance(last, Done) and last.run_id == run_id:
+        return ShardLog(
+            entries, last.writer, ours=True, published=True, parts=last.parts, summary=last.summary
+        )
+    return None
+
+
 def fold(entries: Iterable[Entry], run_id: str) -> ShardLog:
     """What a log's entries, from number 1 on, come to.
 
@@ -119,4 +146,4 @@ def fold(entries: Iterable[Entry], run_id: str) -> ShardLog:
     return log
 
 
-__all__ = ["Claim", "DamagedLog", "Done", "Entry", "Part", "ShardLog", "fold", "follow"]
+__all__ = ["Claim", "DamagedLog", "Done", "Entry", "Part", "ShardLog", "concluded", "fold", "follow"]

@@ -63,8 +63,9 @@ class CommittedRows:
     def _found(self, manifest: Manifest) -> dict[_Key, PartSummary]:
         place = self._place
         if isinstance(place, StoredRun):
-            reader = LogReader(place.store, place.logbook(manifest.log_id), manifest.survey.columns)
-            return {shard_of_log(name): summary for name, summary in reader.totals().items()}
+            logbook = place.logbook(manifest.log_id)
+            reader = LogReader(place.store, logbook, manifest.survey.columns)
+            return {shard_of_log(name): summary for name, summary in reader.totals(logbook.read()).items()}
         # Journals first: one goes only after the part that holds its rows has come.
         found = self._open_shards(place, manifest)
         listed = {key: path for key, path in list_parts(place).items() if key not in found}

@@ -64,7 +64,9 @@ def begun_models(place: RunPlace, run_id: str) -> set[str]:
         StorageError: the run directory can't be read.
     """
     if isinstance(place, StoredRun):
-        return {shard_of_log(name)[0] for name, log in place.logbook(run_id).read().items() if log.begun}
+        book = place.logbook(run_id)
+        logs = book.known() or book.read()  # asked more than once in a start
+        return {shard_of_log(name)[0] for name, log in logs.items() if log.begun}
     return {model_slug for model_slug, _ in (*list_parts(place), *list_journals(place))}
 
 

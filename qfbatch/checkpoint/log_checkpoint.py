@@ -75,8 +75,8 @@ class LogCheckpoint:
         Raises:
             StorageError: a log or a part can't be read, or is damaged.
         """
-        summaries = self._reader.totals()
         logs = self._logbook.read()
+        summaries = self._reader.totals(logs)
         names = {log_name(model, shard): (model, shard) for model in self._models for shard in self._rows}
         self._logs = {name: log for name, log in logs.items() if name in names}
         return Recovery(
@@ -159,7 +159,8 @@ class LogCheckpoint:
         content, summary = encode_part(table, run_id=self._run_id, model=model, shard=shard)
         self._publish(result_key(name), content, again=log.published)
         faultpoints.hit("log.result-put")
-        after = self._logbook.append(name, log, Done(self._writer, summary))
+        beside = log.parts if log.published else ()
+        after = self._logbook.append(name, log, Done(self._writer, summary, self._run_id, beside))
         self._logs[name] = after
         faultpoints.hit("log.done")
         self._store.delete(set(log.parts) - set(after.parts))

@@ -43,9 +43,9 @@ class LogReader:
         with ThreadPoolExecutor(_READERS, "qfbatch-parts") as pool:
             return dict(zip(logs, pool.map(self.shard, logs, logs.values()), strict=True))
 
-    def totals(self) -> dict[LogName, PartSummary]:
+    def totals(self, logs: Mapping[LogName, ShardLog]) -> dict[LogName, PartSummary]:
         """Totals of every shard of which anything is committed; reads rows only of those in progress."""
-        logs = {name: log for name, log in self._logbook.read().items() if log.begun}
+        logs = {name: log for name, log in logs.items() if log.begun}
         tables = self.read({name: log for name, log in logs.items() if log.summary is None})
         counted = {name: summarise(table) for name, table in tables.items()}
         return {name: log.summary or counted[name] for name, log in logs.items()}

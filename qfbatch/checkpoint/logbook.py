@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Callable
+import itertools
+from collections import Counter
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 
 import msgspec
 
 from qfbatch.checkpoint import faultpoints
-from qfbatch.checkpoint.commitlog import Claim, DamagedLog, Entry, ShardLog, follow
+from qfbatch.checkpoint.commitlog import Claim, DamagedLog, Entry, ShardLog, concluded, follow
 from qfbatch.checkpoint.layout import slug
 from qfbatch.errors import Fenced, StorageError
 from qfbatch.storage.objects import ObjectStore
 
 FOLDER = "log/"
 INDEX = "log-index.json"
-_READERS = 16
+READERS = 64  # small objects: what takes time is the way to the store and back
+_LISTERS = 16
+_PAGE = 1000
+_INDEX_AT = 256  # logs done since the last index that are worth another
+_INDEX_GROWTH = 10  # … or this fraction of all, so that all indexes together are some ten times the last
 _NUMBER_DIGITS = 6
 _SHARD_DIGITS = 6
 
@@ -59,15 +64,11 @@ class Logbook:
         self._store = store
         self._run_id = run_id
         self._known: dict[LogName, ShardLog] | None = None
+        self._done: dict[LogName, ShardLog] = {}  # since they were told, or put into an index
 
-    def lengths(self) -> dict[LogName, int]:
-        """How many entries each log has, from one listing."""
-        found: defaultdict[LogName, int] = defaultdict(int)
-        for info in self._store.list(FOLDER):
-            name, _, file = info.key.removeprefix(FOLDER).partition("/")
-            if file.removesuffix(".json").isdecimal():
-                found[name] = max(found[name], int(file.removesuffix(".json")))
-        return dict(found)
+    def known(self) -> dict[LogName, ShardLog]:
+        """What every log came to when it was read last, with what was appended here since."""
+        return dict(self._known or {})
 
     def read(self) -> dict[LogName, ShardLog]:
         """What every log comes to now; only entries not read before, here or for the index, are read.
@@ -78,13 +79,37 @@ class Logbook:
         if self._known is None:
             self._known = self._indexed()
         known = self._known
-        lengths = self.lengths()
-        with ThreadPoolExecutor(_READERS, "qfbatch-log") as pool:
-            logs = pool.map(
-                lambda name: self._up_to(name, known.get(name, ShardLog()), lengths[name]), lengths
+        with ThreadPoolExecutor(READERS, "qfbatch-log") as pool:
+            highest, counts = self._listed(pool)
+            behind = [name for name, entries in highest.items() if entries > _entries(known, name)]
+            read = pool.map(
+                lambda name: self._up_to(
+                    name, known.get(name, ShardLog()), highest[name], whole=counts[name] == highest[name]
+                ),
+                behind,
             )
-            self._known = dict(zip(lengths, logs, strict=True))
-        return dict(self._known)
+            self.learn(dict(zip(behind, read, strict=True)))
+        return dict(known)
+
+    def _listed(self, pool: ThreadPoolExecutor) -> tuple[dict[LogName, int], Counter[LogName]]:
+        """The highest number and the number of entries of each log."""
+        # What is known already tells where a long listing can be cut for several threads.
+        names = sorted(self._known or ())
+        parts = min(_LISTERS, 1 + len(names) // _PAGE)
+        cuts = ["", *(FOLDER + names[len(names) * part // parts] for part in range(1, parts)), ""]
+        highest: dict[LogName, int] = {}
+        counts: Counter[LogName] = Counter()
+        for keys in pool.map(self._keys, itertools.pairwise(cuts)):
+            for key in keys:
+                name, _, file = key.removeprefix(FOLDER).partition("/")
+                number = file.removesuffix(".json")
+                if number.isdecimal():
+                    highest[name] = max(highest.get(name, 0), int(number))
+                    counts[name] += 1
+        return highest, counts
+
+    def _keys(self, part: tuple[str, str]) -> list[str]:
+        return [info.key for info in self._store.list(FOLDER, after=part[0], until=part[1])]
 
     def write_index(self) -> None:
         """Keep what all logs come to in one object, so that the next start reads that and what is newer.
@@ -94,7 +119,38 @@ class Logbook:
         Raises:
             StorageError: it can't be written.
         """
-        self._store.put(INDEX, msgspec.json.encode(_Index(self._run_id, self.read())))
+        self._put_index(self.read())
+
+    def keep_index(self) -> None:
+        """Write the index if there is much that the last one lacks; nothing is read or listed for it.
+
+        So a run that is killed leaves one that has most of its logs.
+
+        Raises:
+            StorageError: it can't be written.
+        """
+        logs = self.known()
+        if len(self._done) >= max(_INDEX_AT, len(logs) // _INDEX_GROWTH):
+            self._put_index(logs)
+
+    def _put_index(self, logs: dict[LogName, ShardLog]) -> None:
+        self.take_done()
+        self._store.put(INDEX, msgspec.json.encode(_Index(self._run_id, logs)))
+
+    def take_done(self) -> dict[LogName, ShardLog]:
+        """Logs done here and not taken before, to be told to the logbook of another process."""
+        done, self._done = self._done, {}
+        return done
+
+    def learn(self, logs: Mapping[LogName, ShardLog]) -> None:
+        """Take what another process has found logs to come to, so that they need not be read here.
+
+        Nothing is risked by it: entries never change, and what follows them is seen by its number.
+        """
+        known = self._known or {}
+        for name, log in logs.items():
+            if log.entries > _entries(known, name):
+                self._remembered(name, log)
 
     def _indexed(self) -> dict[LogName, ShardLog]:
         content = self._store.get(INDEX)
@@ -151,6 +207,8 @@ class Logbook:
     def _remembered(self, name: LogName, log: ShardLog) -> ShardLog:
         if self._known is not None:
             self._known[name] = log
+        if log.summary is not None:
+            self._done[name] = log
         return log
 
     def _put(self, name: LogName, number: int, entry: Entry) -> bool:
@@ -160,12 +218,20 @@ class Logbook:
         # A refusal may be the echo of our own success: every entry names its writer, so the content tells.
         return self._store.put_if_absent(key, content) or self._store.get(key) == content
 
-    def _up_to(self, name: LogName, log: ShardLog, length: int) -> ShardLog:
-        while log.entries < length:
-            content = self._store.get(entry_key(name, log.entries + 1))
+    def _up_to(self, name: LogName, log: ShardLog, length: int, *, whole: bool) -> ShardLog:
+        """A log with its entries up to number `length`; `whole` if none before is missing."""
+        last = self._store.get(entry_key(name, length)) if whole else None
+        if last is not None:
+            found = concluded(length, _decoded(name, length, last), self._run_id)
+            if found is not None:
+                return found
+        while (number := log.entries + 1) <= length:
+            content = (
+                last if last is not None and number == length else self._store.get(entry_key(name, number))
+            )
             if content is None:
-                raise _damaged(self._store.place, name, f"entry {log.entries + 1} is missing")
-            log = self._followed(name, log, _decoded(name, log.entries + 1, content))
+                raise _damaged(self._store.place, name, f"entry {number} is missing")
+            log = self._followed(name, log, _decoded(name, number, content))
         return log
 
     def _followed(self, name: LogName, log: ShardLog, entry: Entry) -> ShardLog:
@@ -173,6 +239,10 @@ class Logbook:
             return follow(log, entry, self._run_id)
         except DamagedLog as error:
             raise _damaged(self._store.place, name, str(error)) from error
+
+
+def _entries(logs: Mapping[LogName, ShardLog], name: LogName) -> int:
+    return logs[name].entries if name in logs else 0
 
 
 def _decoded(name: LogName, number: int, content: bytes) -> Entry:

@@ -8,12 +8,14 @@ watches for a while whether it moves. No two machines' clocks are ever compared.
 
 from __future__ import annotations
 
+import itertools
 import os
 import socket
 import tempfile
 import threading
 import uuid
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,6 +28,7 @@ from qfbatch.checkpoint.lock import Holder
 from qfbatch.checkpoint.log_checkpoint import LogCheckpoint
 from qfbatch.checkpoint.log_committer import LogCommitter
 from qfbatch.checkpoint.log_reading import LogReader, result_key
+from qfbatch.checkpoint.logbook import READERS
 from qfbatch.checkpoint.manifest_text import Manifest, Session, encode_manifest
 from qfbatch.checkpoint.parts import decode_part_footer, encode_part
 from qfbatch.checkpoint.place import RunPlace, StoredRun
@@ -84,15 +87,16 @@ class LogRows:
 
     def _remove_leftovers(self) -> None:
         """Published shards of a run that was set aside: copied before, and in the way now."""
-        logs = self._run.logbook(self._run_id).read()
-        published = {result_key(name) for name, log in logs.items() if log.published}
-        leftovers = []
-        for info in self._run.store.list("results/part-"):
-            if info.key in published or (content := self._run.store.get(info.key)) is None:
-                continue
-            if decode_part_footer(content, info.key).run_id != self._run_id:
-                leftovers.append(info.key)
-        self._run.store.delete(leftovers)
+        # Where this run has published a shard there is none, and where no writer ever was, neither.
+        logs = self._run.logbook(self._run_id).known()
+        unpublished = [result_key(name) for name, log in logs.items() if not log.published]
+        with ThreadPoolExecutor(READERS, "qfbatch-leftovers") as pool:
+            found = list(pool.map(self._is_leftover, unpublished))
+        self._run.store.delete(itertools.compress(unpublished, found))
+
+    def _is_leftover(self, key: str) -> bool:
+        content = self._run.store.get(key)
+        return content is not None and decode_part_footer(content, key).run_id != self._run_id
 
 
 class StoredTenure:
@@ -179,6 +183,13 @@ class StoredTenure:
                     self.taken.set()
                     return
 
+    def index(self, ended: threading.Event, pause_s: float) -> None:
+        """Keep up the index of the logs while the run goes on; for a thread of its own: it may be large."""
+        while not ended.wait(pause_s):
+            if self._opened is not None and not self.taken.is_set():
+                with suppress(StorageError):  # it saves time, no more
+                    self._run.logbook(self._opened).keep_index()
+
 
 def copy_aside(run: StoredRun, manifest: Manifest, folder: str) -> str:
     """Keep all committed rows of a run, and its manifest, before something else takes its place.
@@ -247,13 +258,18 @@ def hold_stored(
     tenure = StoredTenure(run, _take(run, now, listen_s), now)
     tenure.notes += notes
     ended = threading.Event()
-    pulse = threading.Thread(target=tenure.live, args=(ended, pulse_s), name="qfbatch-pulse", daemon=True)
-    pulse.start()
+    threads = [
+        threading.Thread(target=work, args=(ended, pulse_s), name=f"qfbatch-{work.__name__}", daemon=True)
+        for work in (tenure.live, tenure.index)
+    ]
+    for thread in threads:
+        thread.start()
     try:
         yield tenure
     finally:
         ended.set()
-        pulse.join()
+        for thread in threads:
+            thread.join()
         tenure.leave()
 
 

@@ -15,6 +15,7 @@ from qfbatch.breaker import Breaker
 from qfbatch.budget import cost_toward_budget, uncounted_note
 from qfbatch.checkpoint.committed import CommittedRows
 from qfbatch.checkpoint.manifest import Manifest
+from qfbatch.checkpoint.place import StoredRun
 from qfbatch.cluster.dealing import Dealer
 from qfbatch.cluster.engine import LOCAL, Engine, NodeActor, NodeLost
 from qfbatch.cluster.messages import Assignment, News, Orders
@@ -144,6 +145,8 @@ class Driver(Run):
         self._engine = engine
         self._lost_after_s = lost_after_s
         self._dealer = Dealer(session.work)
+        assert isinstance(session.layout, StoredRun), "runs of many machines have a log"  # noqa: S101
+        self._logbook = session.layout.logbook(session.manifest.log_id)
         before = total(session.standing.values())
         self._allowances = Allowances(
             job.budget,
@@ -315,6 +318,7 @@ class Driver(Run):
         self._lanes[node] = news.lanes
         self._waiting[node] = news.waiting
         self._asked_by[node] = news.asked
+        self._logbook.learn(news.logs)
         self._dealer.news(node, news)
         if self._dealer.finished:
             self._over.set()

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from msgspec import Struct, field
 
 from qfbatch.allowances import Spending
+from qfbatch.checkpoint.commitlog import ShardLog
+from qfbatch.checkpoint.logbook import LogName
 from qfbatch.checkpoint.manifest import Manifest
 from qfbatch.errors import QfbatchError
 from qfbatch.flow.feed import ShardWork
@@ -79,6 +81,7 @@ class News(Struct):
         committed: groups of records that are durable now, as MessagePack, without what only results need.
         events: what observers are to be told.
         closed: shards that need no more work.
+        logs: what the logs of shards that it has done come to.
         outcomes: by model, for the breakers: a failed call with its row, a row out of attempts, or an answer.
         wants: models for which it has no work.
         ready: by model, rows at hand that could be handed on.
@@ -97,6 +100,7 @@ class News(Struct):
     committed: list[bytes] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
     closed: list[Key] = field(default_factory=list)
+    logs: dict[LogName, ShardLog] = field(default_factory=dict)
     outcomes: list[tuple[str, Failure | None, str | None]] = field(default_factory=list)
     wants: list[str] = field(default_factory=list)
     ready: dict[str, int] = field(default_factory=dict)

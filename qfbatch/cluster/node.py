@@ -63,7 +63,7 @@ class Node:
     async def start(self, assignment: Assignment, ask: Ask) -> int | QfbatchError:
         """Begin; the process id, or why it cannot."""
         try:
-            session = await asyncio.to_thread(_open, assignment)
+            session = await asyncio.to_thread(open_assigned, assignment)
         except QfbatchError as error:
             return error
         self._run = NodeRun(assignment, session, ask)
@@ -76,7 +76,7 @@ class Node:
         return await self._run.exchange(orders)
 
 
-def _open(assignment: Assignment) -> OpenSession:
+def open_assigned(assignment: Assignment) -> OpenSession:
     """The run as a node has it: everything is known, nothing is claimed."""
     job, manifest = assignment.job, assignment.manifest
     place = run_place(job.output_path, job.access, shared=True)
@@ -93,14 +93,14 @@ def _open(assignment: Assignment) -> OpenSession:
         models,
         manifest.survey.shards,
         manifest.survey.columns,
-        manifest.run_id,
+        manifest.log_id,
         writer=assignment.name,
-        logbook=place.logbook(manifest.run_id),
+        logbook=place.logbook(manifest.log_id),
     )
     return OpenSession(
         place,
         manifest,
-        LogRows(place, checkpoint, manifest.run_id, threading.Event()),
+        LogRows(place, checkpoint, manifest.log_id, threading.Event()),
         committed=PartSummary(),
         answered=dict.fromkeys(models, 0),
         failed_again=0,
@@ -132,6 +132,8 @@ class NodeRun(Run):
         self._news_s = assignment.news_s
         self._leases = Leases(ask, self._loop)
         self._news = News()
+        assert isinstance(session.layout, StoredRun), "runs of many machines have a log"  # noqa: S101
+        self._logbook = session.layout.logbook(session.manifest.log_id)
         self._urgent = asyncio.Event()
         self._tallies = {model: TellingTally(model, self._news_of) for model in session.standing}
         self._budget = PortionGuard(assignment.job.budget)
@@ -262,6 +264,7 @@ class NodeRun(Run):
             case ShardClosed():
                 self._owned.discard((event.model, event.shard))
                 self._news.closed.append((event.model, event.shard))
+                self._news.logs |= self._logbook.take_done()
                 self._news.events.append(event)
                 self._urgent.set()
             case _:
@@ -314,4 +317,4 @@ class NodeRun(Run):
         return TellingBreaker(model.name, self._news_of)
 
 
-__all__ = ["Node", "NodeRun"]
+__all__ = ["Node", "NodeRun", "open_assigned"]

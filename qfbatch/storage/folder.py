@@ -93,10 +93,11 @@ class FolderStore:
             except (FileNotFoundError, NotADirectoryError):
                 return None
 
-    def list(self, prefix: str = "", *, after: str = "") -> Iterator[ObjectInfo]:
+    def list(self, prefix: str = "", *, after: str = "", until: str = "") -> Iterator[ObjectInfo]:
         """See `ObjectStore.list`; temporary files are none of the objects."""
-        found = _files(self._folder, self._folder / prefix.rpartition("/")[0], temporary=False)
-        listed = (info for info in found if info.key.startswith(prefix) and info.key > after)
+        top = self._folder / prefix.rpartition("/")[0]
+        found = _files(self._folder, top, temporary=False, after=after, until=until)
+        listed = (info for info in found if info.key.startswith(prefix))
         return iter(sorted(listed, key=lambda info: info.key))
 
     def temporaries(self) -> tuple[ObjectInfo, ...]:
@@ -123,16 +124,20 @@ class FolderStore:
         return self._folder / key
 
 
-def _files(folder: Path, top: Path, *, temporary: bool) -> list[ObjectInfo]:
-    """Temporary files, or all others, in `top` and below; keys are from `folder` on."""
+def _files(folder: Path, top: Path, *, temporary: bool, after: str = "", until: str = "") -> list[ObjectInfo]:
+    """Temporary files, or all others, in `top` and below, bounded as in `list`; keys are below `folder`."""
     found = []
     with storage_errors(top, "read the folder"):
-        for parent, _, names in os.walk(top):
+        for parent, folders, names in os.walk(top):
             below = Path(parent).relative_to(folder).as_posix().removeprefix(".")
+            start = f"{below}/" if below else ""
+            folders[:] = [name for name in folders if _reaches_into(f"{start}{name}/", after, until)]
             for name in names:
-                if name.startswith(TEMPORARY_PREFIX) is temporary:
+                key = start + name
+                if name.startswith(TEMPORARY_PREFIX) is not temporary or key <= after:
+                    continue
+                if not until or key <= until:
                     with suppress(FileNotFoundError):  # gone since it was listed
-                        key = f"{below}/{name}" if below else name
                         found.append(_info(key, (Path(parent) / name).stat()))
     return found
 
@@ -147,6 +152,11 @@ def _link(temporary: Path, path: Path) -> bool:
             return False
         raise
     return True
+
+
+def _reaches_into(start: str, after: str, until: str) -> bool:
+    """Whether any key that begins with `start` can be in a listing from `after` to `until`."""
+    return (start > after or after.startswith(start)) and (not until or start <= until)
 
 
 def _writer() -> str:

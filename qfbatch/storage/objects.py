@@ -60,8 +60,11 @@ class ObjectStore(Protocol):
     def stat(self, key: str) -> ObjectInfo | None:
         """Size and etag of an object; None where there is none."""
 
-    def list(self, prefix: str = "", *, after: str = "") -> Iterator[ObjectInfo]:
-        """The objects whose keys begin with `prefix` and sort after `after`, in order."""
+    def list(self, prefix: str = "", *, after: str = "", until: str = "") -> Iterator[ObjectInfo]:
+        """The objects whose keys begin with `prefix`, sort after `after` and not after `until`, in order.
+
+        Without `until` there is no end. Parts of a long listing may be asked for at once, in several threads.
+        """
 
     def delete(self, keys: Iterable[str]) -> None:
         """Remove objects; those that are not there do not matter."""

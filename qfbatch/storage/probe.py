@@ -81,9 +81,9 @@ class AloneStore:
         """See `ObjectStore.stat`."""
         return self._store.stat(key)
 
-    def list(self, prefix: str = "", *, after: str = "") -> Iterator[ObjectInfo]:
+    def list(self, prefix: str = "", *, after: str = "", until: str = "") -> Iterator[ObjectInfo]:
         """See `ObjectStore.list`."""
-        return self._store.list(prefix, after=after)
+        return self._store.list(prefix, after=after, until=until)
 
     def delete(self, keys: Iterable[str]) -> None:
         """See `ObjectStore.delete`."""

@@ -131,18 +131,24 @@ class S3Store:
         """See `ObjectStore.stat`."""
         return self._read(key, lambda: _info(obstore.head(self._client, key)))
 
-    def list(self, prefix: str = "", *, after: str = "") -> Iterator[ObjectInfo]:
+    def list(self, prefix: str = "", *, after: str = "", until: str = "") -> Iterator[ObjectInfo]:
         """See `ObjectStore.list`."""
         folder, _, start = prefix.rpartition("/")
         try:
             pages = obstore.list(self._client, folder or None, offset=after or None, chunk_size=_PAGE)
-            found = [_info(meta) for page in pages for meta in page]
+            found: list[ObjectInfo] = []
+            for page in pages:
+                found += map(_info, page)
+                if until and found and found[-1].key > until:
+                    break  # S3 lists in order
         except FileNotFoundError:
             return iter(())
         except BaseError as error:
             raise self._error(prefix, "list", error) from None
-        if start:
-            found = [info for info in found if info.key.startswith(prefix)]
+        if start or until:
+            found = [
+                info for info in found if info.key.startswith(prefix) and (not until or info.key <= until)
+            ]
         return iter(sorted(found, key=lambda info: info.key))
 
     def delete(self, keys: Iterable[str]) -> None:

@@ -1,7 +1,6 @@
 """Prints what a run of many nodes and rows costs limiter, log and driver: `python -m cluster.scale`.
 
-The limiter is the real one over simulated time, its processor time measured. The log is the real one over a
-store in memory, a sample of its shards, multiplied. Prices are those of S3 standard in us-east-1.
+The limiter is the real one over simulated time, its processor time measured. For the log see `log_scale`.
 """
 
 from __future__ import annotations
@@ -13,21 +12,10 @@ import random
 import sys
 import time
 
-from storage.memory import MemoryStore
-
-from qfbatch.checkpoint.commitlog import Done, Part, ShardLog
-from qfbatch.checkpoint.logbook import Logbook, log_name
-from qfbatch.checkpoint.parts import PartSummary
 from qfbatch.limits.quota import Quota
 from qfbatch.limits.shares import LEASE_S, SharedQuota, Usage, lease_length_s
 
-USD_A_PUT = 0.005 / 1000
-USD_A_GET = 0.0004 / 1000
-PUT_S, LIST_S, GET_S = 0.03, 0.1, 0.02  # a round trip to a store in the same region
-READERS = 16
-SHARD_ROWS = 1000
-WRITES_A_SHARD = 5  # claim, part, its entry, the file in results/, done
-SAMPLE = 5_000
+from .log_scale import log, repeated
 
 
 def limiter(nodes: int, qps: float, seconds: float) -> tuple[float, float, float]:
@@ -63,38 +51,6 @@ def limiter(nodes: int, qps: float, seconds: float) -> tuple[float, float, float
             counted_from = messages
         heapq.heappush(due, (now + shared.again_s(name), name))
     return until_now / (messages - counted_from) / (qps * 0.98), messages / seconds, cpu / seconds
-
-
-def log(rows: int) -> list[tuple[str, str]]:
-    """What the log of so many rows comes to."""
-    shards = rows // SHARD_ROWS
-    store = MemoryStore()
-    book = Logbook(store, "run")
-    sample = min(SAMPLE, shards)
-    for shard in range(sample):
-        name = log_name("m", shard)
-        found = book.claim(name, book.read_on(name, ShardLog()), "w")
-        found = book.append(name, found, Part("w", f"parts/{name}/000001-0001.parquet", SHARD_ROWS))
-        book.append(name, found, Done("w", PartSummary(SHARD_ROWS, SHARD_ROWS)))
-    book.write_index()
-    index = len(store.get("log-index.json") or b"") / sample * shards
-    began = time.process_time()
-    Logbook(store, "run").read()
-    cpu_s = (time.process_time() - began) / sample * shards
-    puts = shards * WRITES_A_SHARD
-    pages = shards * 3 / 1000
-    return [
-        ("shards of 1,000 rows", f"{shards:,}"),
-        ("PUTs", f"{puts:,} ({puts * USD_A_PUT:,.2f} USD)"),
-        ("PUTs a second at 10,000 rows a second", f"{10_000 / SHARD_ROWS * WRITES_A_SHARD:,.0f}"),
-        ("entries to list at a start", f"{shards * 3:,} in {pages:,.0f} pages ({pages * LIST_S:,.0f} s)"),
-        ("index to read at a start", f"{index / 1e6:,.0f} MB"),
-        ("processor time to read list and index", f"{cpu_s:,.1f} s"),
-        (
-            "without the index: entries read one by one",
-            f"{shards * 3 * GET_S / READERS:,.0f} s ({shards * 3 * USD_A_GET:,.2f} USD)",
-        ),
-    ]
 
 
 def message_cost(nodes: int, seconds: float) -> tuple[float, float, float]:
@@ -169,6 +125,9 @@ def main() -> None:
             sys.stdout.flush()
     for what, figure in log(options.rows):
         sys.stdout.write(f"log: {what}: {figure}\n")
+        sys.stdout.flush()
+    for what, figure in repeated():
+        sys.stdout.write(f"paid twice: {what}: {figure}\n")
 
 
 if __name__ == "__main__":

@@ -82,10 +82,10 @@ class GatedStore:
         self._gate()
         return self._store.stat(key)
 
-    def list(self, prefix: str = "", *, after: str = "") -> Iterator[ObjectInfo]:
+    def list(self, prefix: str = "", *, after: str = "", until: str = "") -> Iterator[ObjectInfo]:
         """See `ObjectStore.list`."""
         self._gate()
-        return self._store.list(prefix, after=after)
+        return self._store.list(prefix, after=after, until=until)
 
     def delete(self, keys: Iterable[str]) -> None:
         """See `ObjectStore.delete`."""

@@ -11,6 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_stat
 from pyarrow import BufferReader
 from storage.memory import MemoryStore
 
+from qfbatch.checkpoint.commitlog import ShardLog
 from qfbatch.checkpoint.interface import ShardState
 from qfbatch.checkpoint.log_checkpoint import LogCheckpoint
 from qfbatch.checkpoint.log_reading import LogReader
@@ -57,6 +58,7 @@ class ManyWriters(RuleBasedStateMachine):
     def what_is_committed_stands(self) -> None:
         """A committed row keeps its answer, and `results/` holds whole shards of committed rows."""
         now = _committed(self.store)
+        assert _folded(self.store) == Logbook(self.store, RUN_ID).read()
         assert now.items() >= self.committed.items()
         self.committed = now
         for shard, rows in _published(self.store).items():
@@ -92,6 +94,13 @@ def _committed(store: MemoryStore) -> Rows:
     found = {row["row_id"]: row["result"] for row in rows}
     assert len(found) == len(rows)
     return found
+
+
+def _folded(store: MemoryStore) -> dict[str, ShardLog]:
+    """What logs come to by all of their entries, one by one."""
+    book = Logbook(store, RUN_ID)
+    names = {key.split("/")[1] for key in store.objects if key.startswith("log/")}
+    return {name: book.read_on(name, ShardLog()) for name in names}
 
 
 def _published(store: MemoryStore) -> dict[int, Rows]:

@@ -67,11 +67,15 @@ class MemoryStore:
         content = self.objects.get(key)
         return None if content is None else _info(key, content)
 
-    def list(self, prefix: str = "", *, after: str = "") -> Iterator[ObjectInfo]:
+    def list(self, prefix: str = "", *, after: str = "", until: str = "") -> Iterator[ObjectInfo]:
         """See `ObjectStore.list`."""
         self._count("list", prefix)
         found = dict(self.objects)
-        return (_info(k, found[k]) for k in sorted(found) if k.startswith(prefix) and k > after)
+        return (
+            _info(k, found[k])
+            for k in sorted(found)
+            if k.startswith(prefix) and k > after and (not until or k <= until)
+        )
 
     def delete(self, keys: Iterable[str]) -> None:
         """See `ObjectStore.delete`."""

@@ -88,6 +88,8 @@ def test_listing_is_in_order_and_whole(store: ObjectStore) -> None:
     assert ["log/a/10", "log/a/2", "log/b/2"] == [info.key for info in store.list("log/")]
     assert [8, 7] == [info.size for info in store.list("log/a/")]
     assert ["log/b/2"] == [info.key for info in store.list("log/", after="log/a/2")]
+    assert ["log/a/10"] == [info.key for info in store.list("log/", until="log/a/10")]
+    assert ["log/a/2"] == [info.key for info in store.list("log/", after="log/a/10", until="log/b")]
     assert ["log/a/10", "log/a/2", "log/b/2", "logs/a", "other"] == [info.key for info in store.list()]
     store.delete(["log/a/2", "log/b/2"])
     assert ["log/a/10"] == [info.key for info in store.list("log/")]
@@ -99,6 +101,7 @@ def test_a_listing_is_not_cut_off(store: ObjectStore) -> None:
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda key: store.put(key, b""), keys))
     assert keys == [info.key for info in store.list("many/")]
+    assert keys[:5] == [info.key for info in store.list("many/", until=keys[4])]
 
 
 def test_ranges_of_an_object(store: ObjectStore) -> None:
