@@ -52,7 +52,7 @@ def seaweedfs(folder: Path) -> Iterator[str]:
     command += [f"-master.port={master}", f"-volume.port={volume}", "-filer", f"-filer.port={filer}"]
     command += ["-s3", f"-s3.port={s3}", "-s3.port.iceberg=0", "-s3.port.lance=0"]
     command += [f"-master.port.grpc={grpc[0]}", f"-volume.port.grpc={grpc[1]}", f"-filer.port.grpc={grpc[2]}"]
-    command += [f"-s3.port.grpc={grpc[3]}", "-volume.max=5", "-master.volumeSizeLimitMB=64"]
+    command += [f"-s3.port.grpc={grpc[3]}", "-volume.max=40", "-master.volumeSizeLimitMB=64"]
     with _running(command, s3) as url:
         yield url
 
