@@ -61,6 +61,12 @@ def run_place(path: Path | Address, access: StorageAccess, *, shared: bool = Fal
     return layout
 
 
+def logbook_of(place: RunPlace, run_id: str) -> Logbook:
+    """The commit logs of a run that many machines share."""
+    assert isinstance(place, StoredRun), "runs of many machines have a log"  # noqa: S101
+    return place.logbook(run_id)
+
+
 def read_content(place: RunPlace, name: str) -> bytes | None:
     """The content of a small file of a run directory, like `plan.json`; None where there is none.
 
@@ -90,4 +96,13 @@ def replace_content(place: RunPlace, name: str, content: bytes) -> None:
         replace_file(place.path / name, content)
 
 
-__all__ = ["SESSIONS", "SUPERSEDED", "RunPlace", "StoredRun", "read_content", "replace_content", "run_place"]
+__all__ = [
+    "SESSIONS",
+    "SUPERSEDED",
+    "RunPlace",
+    "StoredRun",
+    "logbook_of",
+    "read_content",
+    "replace_content",
+    "run_place",
+]

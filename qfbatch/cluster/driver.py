@@ -15,7 +15,7 @@ from qfbatch.breaker import Breaker
 from qfbatch.budget import cost_toward_budget, uncounted_note
 from qfbatch.checkpoint.committed import CommittedRows
 from qfbatch.checkpoint.manifest import Manifest
-from qfbatch.checkpoint.place import StoredRun
+from qfbatch.checkpoint.place import logbook_of
 from qfbatch.cluster.dealing import Dealer
 from qfbatch.cluster.engine import LOCAL, Engine, NodeActor, NodeLost
 from qfbatch.cluster.messages import Assignment, News, Orders
@@ -145,8 +145,7 @@ class Driver(Run):
         self._engine = engine
         self._lost_after_s = lost_after_s
         self._dealer = Dealer(session.work)
-        assert isinstance(session.layout, StoredRun), "runs of many machines have a log"  # noqa: S101
-        self._logbook = session.layout.logbook(session.manifest.log_id)
+        self._logbook = logbook_of(session.layout, session.manifest.log_id)
         before = total(session.standing.values())
         self._allowances = Allowances(
             job.budget,
@@ -379,16 +378,13 @@ class Driver(Run):
     def _count_again(self) -> None:
         """What a node committed just before it was lost, it could not tell: in the end the log counts."""
         self._asked = self._asked_by.total()
-        found = CommittedRows(self._session.layout).read(self._session.manifest)
-        for name, standing in found.items():
+        for name, standing in CommittedRows(self._session.layout).read(self._session.manifest).items():
             if name in self._tallies:
-                left = max(0, self._session.standing[name].left - standing.rows + self._rows_before(name))
+                before = self._session.standing[name]
+                left = max(0, before.left + before.rows - standing.rows)
                 tally = Tally(msgspec.structs.replace(standing, left=left))
                 tally.asked = self._tallies[name].asked
                 self._tallies[name] = tally
-
-    def _rows_before(self, model: str) -> int:
-        return self._session.standing[model].rows
 
 
 def _with_absolute_files(session: OpenSession) -> Manifest:

@@ -18,7 +18,7 @@ from qfbatch.breaker import Breaker
 from qfbatch.checkpoint.interface import Commits
 from qfbatch.checkpoint.log_checkpoint import LogCheckpoint
 from qfbatch.checkpoint.parts import PartSummary
-from qfbatch.checkpoint.place import StoredRun, run_place
+from qfbatch.checkpoint.place import StoredRun, logbook_of, run_place
 from qfbatch.checkpoint.stored_tenure import LogRows
 from qfbatch.cluster.leases import Ask, Leases
 from qfbatch.cluster.messages import Assignment, Key, News, Orders
@@ -132,8 +132,7 @@ class NodeRun(Run):
         self._news_s = assignment.news_s
         self._leases = Leases(ask, self._loop)
         self._news = News()
-        assert isinstance(session.layout, StoredRun), "runs of many machines have a log"  # noqa: S101
-        self._logbook = session.layout.logbook(session.manifest.log_id)
+        self._logbook = logbook_of(session.layout, session.manifest.log_id)
         self._urgent = asyncio.Event()
         self._tallies = {model: TellingTally(model, self._news_of) for model in session.standing}
         self._budget = PortionGuard(assignment.job.budget)
