@@ -6,7 +6,9 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -104,6 +106,27 @@ class Desk:
         )
         return _sound(Done(done.returncode, done.stdout.decode(), done.stderr.decode()))
 
+    @contextmanager
+    def running(
+        self,
+        *arguments: str,
+        stdout: int | None = subprocess.DEVNULL,
+        stderr: int | None = subprocess.DEVNULL,
+    ) -> Iterator[subprocess.Popen[str]]:
+        """`qfbatch …` as a process of its own, whose end is not waited for: it is killed with the context."""
+        with subprocess.Popen(
+            self.command(*arguments),
+            cwd=self.path,
+            env=self.environment(),
+            stdout=stdout,
+            stderr=stderr,
+            text=True,
+        ) as process:
+            try:
+                yield process
+            finally:
+                process.kill()
+
     def command(self, *arguments: str) -> list[str]:
         """The command line of `qfbatch …`."""
         return [sys.executable, "-m", "qfbatch", *arguments]
@@ -130,6 +153,15 @@ class Desk:
 
     def _system(self) -> Mapping[str, str | None]:
         return {**os.environ, **self._overrides()}
+
+
+def wait_until(due: Callable[[], bool], process: subprocess.Popen[str] | None = None) -> None:
+    """Return once something is to be seen, of this process while it lives."""
+    deadline = time.monotonic() + TIMEOUT_S
+    while not due():
+        assert process is None or process.poll() is None, "the process ended before"
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
 
 
 def _sound(done: Done) -> Done:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import subprocess
-import time
+from subprocess import PIPE
 
 import pytest
 
-from cli.desk import OAUTH, Desk
+from cli.desk import OAUTH, TIMEOUT_S, Desk, wait_until
 
 ACCESS, SECRET = OAUTH["QIANFAN_AK"], OAUTH["QIANFAN_SK"]
 IAM = {"QIANFAN_ACCESS_KEY": ACCESS, "QIANFAN_SECRET_KEY": SECRET}
@@ -79,20 +78,11 @@ def test_keys_stay_secret_where_nothing_listens(desk: Desk) -> None:
 def test_tokens_revoked_on_the_way(keyed_desk: Desk) -> None:
     """A token revoked in the middle of a run is renewed once for all rows in flight, and nothing fails."""
     keyed_desk.rows(60)
-    endpoint = keyed_desk.job(endpoint="echo,delay=0.05", limits={"concurrency": 4})
-    process = subprocess.Popen(
-        keyed_desk.command("run", "job.yaml", "--log-format", "json"),
-        cwd=keyed_desk.path,
-        env=keyed_desk.environment(),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    deadline = time.monotonic() + 30
-    while len(keyed_desk.server.calls(endpoint)) < 8 and time.monotonic() < deadline:
-        time.sleep(0.02)
-    revoked = keyed_desk.server.revoke_tokens()
-    _, err = process.communicate(timeout=30)
+    endpoint = keyed_desk.job(endpoint="echo,delay=0.15", limits={"concurrency": 4})
+    with keyed_desk.running("run", "job.yaml", "--log-format", "json", stderr=PIPE) as process:
+        wait_until(lambda: len(keyed_desk.server.calls(endpoint)) >= 8, process)
+        revoked = keyed_desk.server.revoke_tokens()
+        _, err = process.communicate(timeout=TIMEOUT_S)
     assert process.returncode == 0, err
     assert revoked >= 1
     assert err.count("the access token was renewed") == 1

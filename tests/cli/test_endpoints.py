@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import json
-import signal
-import subprocess
-import time
-from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 from scripted import ScriptedServer
 
-from .desk import TIMEOUT_S, Desk
+from .desk import TIMEOUT_S, Desk, wait_until
 
 QUICK = {"retry_count": 4, "backoff_factor": 0.01, "retry_jitter": 0}
 
@@ -24,26 +20,6 @@ def events(desk: Desk, *kinds: str) -> list[tuple[str, str]]:
     lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
     told = [json.loads(line) for line in lines if line.endswith("}")]
     return [(event["event"], event["endpoint"]) for event in told if event["event"] in kinds]
-
-
-def wait_until(due: Callable[[], bool], running: subprocess.Popen[bytes]) -> None:
-    """Wait for something to be seen while the run lives."""
-    deadline = time.monotonic() + TIMEOUT_S
-    while not due():
-        assert running.poll() is None, "the run ended before"
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-
-
-def start(desk: Desk) -> subprocess.Popen[bytes]:
-    """`qfbatch run` in the background."""
-    return subprocess.Popen(
-        desk.command("run", "job.yaml", "--quiet"),
-        cwd=desk.path,
-        env=desk.environment(),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
 
 
 def test_rows_of_an_endpoint_that_refuses_go_to_the_others(desk: Desk) -> None:
@@ -84,13 +60,13 @@ def test_a_server_that_dies_and_comes_back_costs_no_row(desk: Desk) -> None:
     dying = weak.endpoint("echo,delay=0.1")
     ends = [{"endpoint": steady}, {"endpoint": dying, "service": {"base_url": weak.base_url}}]
     desk.job(models=[{"name": "m", "endpoints": ends}], retry=QUICK, limits={"concurrency": 4})
-    running = start(desk)
     try:
-        wait_until(lambda: len(weak.calls(dying)) > 5, running)
-        weak.close()
-        wait_until(lambda: bool(events(desk, "EndpointLeft")), running)
-        weak = ScriptedServer(options=("--port", port)).start()
-        assert running.wait(TIMEOUT_S) == 0
+        with desk.running("run", "job.yaml", "--quiet") as process:
+            wait_until(lambda: len(weak.calls(dying)) > 5, process)
+            weak.close()
+            wait_until(lambda: bool(events(desk, "EndpointLeft")), process)
+            weak = ScriptedServer(options=("--port", port)).start()
+            assert process.wait(TIMEOUT_S) == 0
         assert events(desk, "EndpointLeft", "EndpointBack") == [
             ("EndpointLeft", dying),
             ("EndpointBack", dying),
@@ -98,28 +74,22 @@ def test_a_server_that_dies_and_comes_back_costs_no_row(desk: Desk) -> None:
         assert set(desk.results()["endpoint"]) == {steady, dying}
         assert len(weak.calls(dying)) > 0
     finally:
-        running.kill()
-        running.wait()
         weak.close()
 
 
 def test_a_killed_run_resumes_with_other_endpoints(desk: Desk) -> None:
     """After kill -9 a run goes on although one endpoint left and another joined; no row is missing."""
     desk.rows(60)
-    first, second, third = (desk.server.endpoint("echo,delay=0.05") for _ in range(3))
+    first, second, third = (desk.server.endpoint("echo,delay=0.2") for _ in range(3))
     shape: dict[str, Any] = {"limits": {"concurrency": 4}}
     desk.job(models=[{"name": "m", "endpoints": [{"endpoint": first}, {"endpoint": second}]}], **shape)
-    running = start(desk)
-    try:
-        wait_until(lambda: len(desk.server.calls(first)) > 10, running)
-        running.send_signal(signal.SIGKILL)
-    finally:
-        running.kill()
-        running.wait()
+    with desk.running("run", "job.yaml", "--quiet") as process:
+        wait_until(lambda: len(desk.server.calls(first)) > 10, process)
+        process.kill()
     desk.job(models=[{"name": "m", "endpoints": [{"endpoint": second}, {"endpoint": third}]}], **shape)
     plan = json.loads(desk.type("plan", "job.yaml", "--format", "json").out)
     assert (plan["stands"], plan["models"][0]["basis"]) == ("resumes", "seen")
-    done = desk.type("run", "job.yaml", "--quiet")
+    done = desk.type("run", "job.yaml", "--quiet", "--concurrency", "20")
     assert done.code == 0, done.err
     assert set(desk.results()["endpoint"]) == {first, second, third}
     calls = [desk.server.calls(end) for end in (first, second, third)]

@@ -8,9 +8,6 @@ from __future__ import annotations
 import itertools
 import json
 import math
-import signal
-import subprocess
-import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
@@ -20,7 +17,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from cli.desk import Desk
+from cli.desk import Desk, wait_until
 
 Row = Mapping[str, Any]
 MODELS = ("tokens", "hours")
@@ -70,20 +67,11 @@ def eventful(desk: Desk) -> Path:
 
 def _killed(desk: Desk) -> None:
     """A session that is killed once it has committed something."""
-    process = subprocess.Popen(
-        desk.command("run", "job.yaml", "--quiet"),
-        cwd=desk.path,
-        env=desk.environment(),
-        stderr=subprocess.PIPE,
-    )
     journals = desk.path / "runs" / "desk" / "journal"
     before = _size(journals)
-    deadline = time.monotonic() + 60
-    while _size(journals) <= before + 4000 and time.monotonic() < deadline:
-        assert process.poll() is None, process.communicate()
-        time.sleep(0.01)
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
+    with desk.running("run", "job.yaml", "--quiet") as process:
+        wait_until(lambda: _size(journals) > before + 4000, process)
+        process.kill()
 
 
 def _size(folder: Path) -> int:

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
-import subprocess
-import time
+from subprocess import PIPE
 from typing import Any
 
 import polars as pl
 import pytest
 
-from cli.desk import Desk
+from cli.desk import TIMEOUT_S, Desk, wait_until
 
 HOW: dict[str, Any] = {
     "limits": {"concurrency": 3, "qps": 500},
@@ -126,26 +124,17 @@ def test_wrong_input_does_not_set_the_old_run_aside(desk: Desk) -> None:
 def test_a_storage_failure_outweighs_the_signal_before_it(desk: Desk) -> None:
     """A run interrupted and then unable to store says the latter, by text and exit code, and resumes."""
     desk.rows(200)
-    endpoint = desk.job(endpoint="echo,delay=0.05", limits={"concurrency": 4})
-    process = subprocess.Popen(
-        desk.command("run", "job.yaml", "--quiet"),
-        cwd=desk.path,
-        env=desk.environment(),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    deadline = time.monotonic() + 30
-    while len(desk.server.calls(endpoint)) < 8 and time.monotonic() < deadline:
-        time.sleep(0.02)
-    results = desk.path / "runs" / "desk" / "results"
-    results.rmdir()
-    results.touch()
-    process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=30)
+    endpoint = desk.job(endpoint="echo,delay=0.1", limits={"concurrency": 4})
+    with desk.running("run", "job.yaml", "--quiet", stderr=PIPE) as process:
+        wait_until(lambda: len(desk.server.calls(endpoint)) >= 8, process)
+        results = desk.path / "runs" / "desk" / "results"
+        results.rmdir()
+        results.touch()
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=TIMEOUT_S)
     assert (process.returncode, str(results.relative_to(desk.path)) in err) == (4, True), err
     results.unlink()
-    assert desk.type("run", "job.yaml").code == 0
+    assert desk.type("run", "job.yaml", "--concurrency", "100").code == 0
     assert set(desk.server.calls(endpoint).values()) == {(1, 1)}
 
 
@@ -227,26 +216,17 @@ def test_the_budget_stops_and_a_larger_one_resumes(desk: Desk) -> None:
 def test_interrupted_and_resumed(desk: Desk, number: signal.Signals, code: int) -> None:
     """A signal lets calls on their way finish, says how to go on, and no row is paid twice."""
     desk.rows(60)
-    endpoint = desk.job(endpoint="echo,delay=0.05", limits={"concurrency": 3})
-    process = subprocess.Popen(
-        desk.command("run", "job.yaml"),
-        cwd=desk.path,
-        env=desk.environment(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    deadline = time.monotonic() + 30
-    while len(desk.server.calls(endpoint)) < 6 and time.monotonic() < deadline:
-        time.sleep(0.02)
-    process.send_signal(number)
-    out, err = process.communicate(timeout=30)
+    endpoint = desk.job(endpoint="echo,delay=0.3", limits={"concurrency": 3})
+    with desk.running("run", "job.yaml", stdout=PIPE, stderr=PIPE) as process:
+        wait_until(lambda: len(desk.server.calls(endpoint)) >= 6, process)
+        process.send_signal(number)
+        out, err = process.communicate(timeout=TIMEOUT_S)
     assert (process.returncode, out) == (code, "")
     assert "Traceback" not in err
     assert "resume: qfbatch run job.yaml" in err
     calls = desk.server.calls(endpoint)
     assert 6 <= len(calls) < 60
-    assert desk.type("run", "job.yaml").code == 0
+    assert desk.type("run", "job.yaml", "--concurrency", "60").code == 0
     assert set(desk.server.calls(endpoint).values()) == {(1, 1)}
     assert desk.results().height == 60
 
@@ -254,23 +234,11 @@ def test_interrupted_and_resumed(desk: Desk, number: signal.Signals, code: int) 
 def test_a_held_directory(desk: Desk) -> None:
     """A second process on the same run directory ends with 4 and names the first."""
     desk.rows(40)
-    endpoint = desk.job(endpoint="echo,delay=0.2", limits={"concurrency": 1})
-    process = subprocess.Popen(
-        desk.command("run", "job.yaml"),
-        cwd=desk.path,
-        env=desk.environment(),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    try:
-        deadline = time.monotonic() + 30
-        while not desk.server.calls(endpoint) and time.monotonic() < deadline:
-            time.sleep(0.02)
+    endpoint = desk.job(endpoint="echo,delay=0.5", limits={"concurrency": 1})
+    with desk.running("run", "job.yaml") as process:
+        wait_until(lambda: bool(desk.server.calls(endpoint)), process)
         second = desk.process("run", "job.yaml")
         plan, report = desk.type("plan", "job.yaml"), desk.type("report", "job.yaml")
-    finally:
-        process.kill()
-        process.wait()
     assert (second.code, second.out) == (4, "")
     assert str(process.pid) in second.err
     assert (plan.code, report.code) == (0, 0)
@@ -302,14 +270,11 @@ def test_output_that_is_a_file(desk: Desk) -> None:
 def test_a_run_after_kill(desk: Desk) -> None:
     """After SIGKILL the same command completes; twice paid is at most what was in flight or uncommitted."""
     desk.rows(40)
-    endpoint = desk.job(endpoint="echo,delay=0.02", limits={"concurrency": 2})
-    process = subprocess.Popen(desk.command("run", "job.yaml"), cwd=desk.path, env=desk.environment())
-    deadline = time.monotonic() + 30
-    while len(desk.server.calls(endpoint)) < 10 and time.monotonic() < deadline:
-        time.sleep(0.02)
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
-    assert desk.type("run", "job.yaml").code == 0
+    endpoint = desk.job(endpoint="echo,delay=0.1", limits={"concurrency": 2})
+    with desk.running("run", "job.yaml") as process:
+        wait_until(lambda: len(desk.server.calls(endpoint)) >= 10, process)
+        process.kill()
+    assert desk.type("run", "job.yaml", "--concurrency", "40").code == 0
     results = desk.results()
     assert results["row_id"].n_unique() == results.height == 40
     assert results.filter(pl.col("status") == "succeeded").height == 40

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import json
 import signal
-import subprocess
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
+from subprocess import PIPE
 from typing import Any
 
 import pytest
 
-from cli.desk import Desk
+from cli.desk import Desk, wait_until
 from qfbatch.checkpoint.layout import RunLayout
 from qfbatch.checkpoint.results import scan_results
 from qfbatch.cli import status as status_command
@@ -25,31 +22,6 @@ def status(desk: Desk, target: str = "job.yaml") -> dict[str, Any]:
     assert (0, "") == (done.code, done.err)
     found: dict[str, Any] = json.loads(done.out)
     return found
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    """Return once it holds."""
-    deadline = time.monotonic() + 40
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-
-
-@contextmanager
-def running(desk: Desk, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
-    """`qfbatch run job.yaml` as a process of its own, ended with the context."""
-    process = subprocess.Popen(
-        desk.command("run", "job.yaml", *arguments),
-        cwd=desk.path,
-        env=desk.environment(),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.wait()
 
 
 def picture(folder: Path) -> dict[str, tuple[int, int]]:
@@ -73,7 +45,7 @@ def test_a_run_that_goes_on_ends_in_order_and_is_resumed(desk: Desk) -> None:
     price = {"prompt_per_1k": 1, "completion_per_1k": 2}
     model = {"name": "m", "endpoint": desk.server.endpoint("echo,delay=0.2"), "price": price}
     desk.job(models=[model], limits={"concurrency": 2})
-    with running(desk) as process:
+    with desk.running("run", "job.yaml") as process:
         wait_until((desk.path / "runs/desk/status.json").exists)
         wait_until(lambda: status(desk)["done"] > 0)
         seen = status(desk, "runs/desk")
@@ -90,7 +62,7 @@ def test_a_run_that_goes_on_ends_in_order_and_is_resumed(desk: Desk) -> None:
     assert ("interrupted", None, None) == (seen["state"], seen["holder"], seen["outlook"])
     assert committed(desk) == (seen["done"], seen["models"]["m"]["total_tokens"])
     assert before == picture(desk.path / "runs")
-    assert 0 == desk.type("run", "job.yaml").code
+    assert 0 == desk.type("run", "job.yaml", "--concurrency", "60").code
     seen = status(desk)
     assert ("complete", 60, 0, 2) == (
         seen["state"],
@@ -104,7 +76,7 @@ def test_a_killed_run_is_told_from_what_is_committed(desk: Desk) -> None:
     """A process that died left a status file behind: nothing of it counts but what is on disk."""
     desk.rows(60)
     desk.job(endpoint="echo,delay=0.1", limits={"concurrency": 2})
-    with running(desk) as process:
+    with desk.running("run", "job.yaml") as process:
         wait_until((desk.path / "runs/desk/status.json").exists)
         wait_until(lambda: committed(desk)[0] >= 5)
         process.kill()
@@ -141,16 +113,14 @@ def test_watching_ends_with_the_run(desk: Desk, monkeypatch: pytest.MonkeyPatch)
     """A line a look while the run goes on, then the whole status; as JSON an object a line."""
     desk.rows(400)
     desk.job(endpoint="echo,delay=0.2", limits={"concurrency": 1})
-    watch = desk.command("status", "job.yaml", "--watch", "0.5")
-    with running(desk) as process:
-        wait_until((desk.path / "runs/desk/status.json").exists)
-        with subprocess.Popen(
-            watch, cwd=desk.path, env=desk.environment(), stdout=subprocess.PIPE, text=True
-        ) as watching:
+    with desk.running("run", "job.yaml") as process:
+        wait_until((desk.path / "runs/desk/status.json").exists, process)
+        with desk.running("status", "job.yaml", "--watch", "0.5", stdout=PIPE) as watching:
             assert watching.stdout is not None
             first = watching.stdout.readline()
             process.send_signal(signal.SIGINT)
             rest = watching.stdout.read()
+            watching.wait()
     assert first.startswith("desk: running, ")
     assert watching.returncode == 0
     assert "desk: interrupted, " in rest
@@ -164,22 +134,16 @@ def test_a_watch_waits_for_a_run_that_is_just_starting(desk: Desk) -> None:
     """A watch begun before the run says that it waits, then watches; a complete run ends it at once."""
     desk.rows(40)
     desk.job(endpoint="echo,delay=0.1", limits={"concurrency": 1})
-    with subprocess.Popen(
-        desk.command("status", "job.yaml", "--watch", "0.5"),
-        cwd=desk.path,
-        env=desk.environment(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as watching:
+    with desk.running("status", "job.yaml", "--watch", "0.5", stdout=PIPE, stderr=PIPE) as watching:
         assert watching.stdout is not None
         assert watching.stderr is not None
         assert "has not been run yet" in (told := watching.stderr.readline())
         assert "; waiting " in told
-        with running(desk) as process:
+        with desk.running("run", "job.yaml") as process:
             first = watching.stdout.readline()
             assert process.wait() == 0
         rest = watching.stdout.read()
+        watching.wait()
     assert first.startswith(("desk: starting, ", "desk: running, "))
     assert (0, True) == (watching.returncode, "desk: complete, 40 of 40 rows" in rest)
     again = desk.type("status", "job.yaml", "--watch")
