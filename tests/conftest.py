@@ -1,4 +1,4 @@
-"""What holds for all tests: processes start from bytecode, and a marker that does not exist is told.
+"""What holds for all tests: processes start from bytecode, an unknown marker is told, one server serves most.
 
 The suite starts `qfbatch` some hundred times. Where the environment keeps Python from writing bytecode, each
 of these processes would compile all of the package first: a fifth of what a short run costs.
@@ -9,8 +9,10 @@ from __future__ import annotations
 import os
 import re
 import sys
+from collections.abc import Iterator
 
 import pytest
+from scripted import ScriptedServer
 
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
@@ -35,3 +37,10 @@ def pytest_sessionstart(session: pytest.Session) -> None:
         raise pytest.UsageError(
             f"-m: no marker is called {unknown[0]!r}; `pytest --markers` lists them, -m '' takes all tests."
         )
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[ScriptedServer]:
+    """A scripted server that accepts any credentials; tests keep apart by endpoints of their own."""
+    with ScriptedServer() as running:
+        yield running

@@ -12,13 +12,6 @@ from cli.desk import OAUTH, Desk
 
 
 @pytest.fixture(scope="session")
-def server() -> Iterator[ScriptedServer]:
-    """A scripted server that accepts any credentials."""
-    with ScriptedServer() as running:
-        yield running
-
-
-@pytest.fixture(scope="session")
 def keyed() -> Iterator[ScriptedServer]:
     """A scripted server that demands the keys of `OAUTH`."""
     with ScriptedServer(keys=(OAUTH["QIANFAN_AK"], OAUTH["QIANFAN_SK"])) as running:

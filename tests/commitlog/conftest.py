@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 from scripted import ScriptedServer
 from storage import s3_servers
@@ -12,11 +10,10 @@ from storage.conftest import moto, rclone, seaweedfs
 __all__ = ["moto", "rclone", "seaweedfs"]
 
 
-@pytest.fixture(scope="module")
-def service() -> Iterator[ScriptedServer]:
+@pytest.fixture(scope="session")
+def service(server: ScriptedServer) -> ScriptedServer:
     """A scripted service."""
-    with ScriptedServer() as running:
-        yield running
+    return server
 
 
 @pytest.fixture

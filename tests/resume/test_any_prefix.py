@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scripted import ScriptedServer
@@ -20,13 +18,6 @@ from resume.runs import answer_to, begin_run, make_job, write_rows
 
 ROWS = 14
 NAMES = ("one", "two")
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[ScriptedServer]:
-    """One scripted server for all examples, which keep apart by their endpoints."""
-    with ScriptedServer() as running:
-        yield running
 
 
 @settings(max_examples=25, deadline=None)

@@ -12,13 +12,6 @@ BEARER = ("bce-v3/ALTAK-test/one", "sk-test-two")
 
 
 @pytest.fixture(scope="session")
-def server() -> Iterator[ScriptedServer]:
-    """A scripted server that accepts any credentials."""
-    with ScriptedServer() as running:
-        yield running
-
-
-@pytest.fixture(scope="session")
 def keyed() -> Iterator[ScriptedServer]:
     """A scripted server that demands `KEYS` or one of `BEARER`."""
     with ScriptedServer(keys=KEYS, bearer=BEARER) as running:
