@@ -11,9 +11,9 @@ import asyncio
 import re
 import socket
 import ssl
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from types import TracebackType
-from typing import NamedTuple, Self
+from typing import NamedTuple
 from urllib.parse import quote, urlsplit
 
 from qfbatch._version import __version__
@@ -81,6 +81,9 @@ class DirectTransport:
         environ: SSL_CERT_FILE, REQUESTS_CA_BUNDLE; without them the system's authorities are trusted.
         max_body_bytes: of an answer, unpacked.
 
+    Attributes:
+        loop: the running loop, in which it has to be made.
+
     Raises:
         UsageError: if a CA file from the environment cannot be used.
     """
@@ -101,6 +104,7 @@ class DirectTransport:
         self._idle: dict[Origin, list[Http1Connection]] = {}
         self._connections: set[Http1Connection] = set()
         self._trust = Trust()
+        self.loop = asyncio.get_running_loop()
         self._lost = asyncio.Event()
         self._closed = False
 
@@ -121,55 +125,25 @@ class DirectTransport:
             self._lost.clear()
             await self._lost.wait()
 
-    async def connected(self, origin: Origin, timeout_s: float) -> Http1Connection:
-        """A connection with no call under way; for `DirectExchange`.
+    def idle(self, origin: Origin) -> Http1Connection | None:
+        """A connection kept from an earlier call, now taken; for `DirectExchange`."""
+        idle = self._idle.get(origin)
+        while idle:
+            connection = idle.pop()  # the one used last: the others may grow old and go
+            if connection.reusable and self.loop.time() - connection.idle_since < IDLE_S:
+                return connection
+            connection.abort()
+        return None
+
+    async def connect(self, origin: Origin, timeout_s: float) -> Http1Connection:
+        """A new connection; for `DirectExchange`.
 
         Raises:
-            TransportError: if there is none and none can be made.
+            TransportError: if none can be made.
         """
         if self._closed:
             raise TransportError(_CLOSED)
-        idle = self._idle.get(origin)
-        if idle:
-            now = asyncio.get_running_loop().time()
-            while idle:
-                connection = idle.pop()  # the one used last: the others may grow old and go
-                if connection.reusable and now - connection.idle_since < IDLE_S:
-                    return connection
-                connection.abort()
-        return await self._connect(origin, timeout_s)
-
-    def give_back(self, origin: Origin, connection: Http1Connection, *, doubtful: bool) -> None:
-        """A call is over; for `DirectExchange`. A doubtful connection must first stay open for a moment."""
-        loop = asyncio.get_running_loop()
-        now = loop.time()
-        if not connection.reusable or self._closed or not self._trust.keeps(origin, now, doubtful=doubtful):
-            connection.abort()
-            return
-        connection.release(now)
-        if doubtful:
-            loop.call_later(SETTLE_S, self._settled, origin, connection)
-        else:
-            self._settled(origin, connection)
-
-    def reused(self, origin: Origin, failure: Failure | None) -> None:
-        """A connection was used again, and answered or failed; for `DirectExchange`."""
-        if failure is None:
-            self._trust.answered(origin)
-        elif failure is UNANSWERED:
-            self._trust.lost(origin, asyncio.get_running_loop().time())
-
-    def _settled(self, origin: Origin, connection: Http1Connection) -> None:
-        """The connection is still open some time after its call: the next one may have it."""
-        if connection.reusable and not self._closed:
-            self._idle.setdefault(origin, []).append(connection)
-            return
-        if connection.lost:
-            self._trust.left(origin)
-        connection.abort()
-
-    async def _connect(self, origin: Origin, timeout_s: float) -> Http1Connection:
-        loop = asyncio.get_running_loop()
+        loop = self.loop
         tls = None
         if origin.scheme == "https":
             tls = self._tls = self._tls or self._trusting()
@@ -198,6 +172,34 @@ class DirectTransport:
             raise TransportError(_CLOSED)
         return connection
 
+    def give_back(self, origin: Origin, connection: Http1Connection, *, doubtful: bool) -> None:
+        """A call is over; for `DirectExchange`. A doubtful connection must first stay open for a moment."""
+        now = self.loop.time()
+        if not connection.reusable or self._closed or not self._trust.keeps(origin, now, doubtful=doubtful):
+            connection.abort()
+            return
+        connection.release(now)
+        if doubtful:
+            self.loop.call_later(SETTLE_S, self._settled, origin, connection)
+        else:
+            self._idle.setdefault(origin, []).append(connection)
+
+    def reused(self, origin: Origin, failure: Failure | None) -> None:
+        """A connection was used again, and answered or failed; for `DirectExchange`."""
+        if failure is None:
+            self._trust.answered(origin)
+        elif failure is UNANSWERED:
+            self._trust.lost(origin, self.loop.time())
+
+    def _settled(self, origin: Origin, connection: Http1Connection) -> None:
+        """The connection is still open some time after its call: the next one may have it."""
+        if connection.reusable and not self._closed:
+            self._idle.setdefault(origin, []).append(connection)
+            return
+        if connection.lost:
+            self._trust.left(origin)
+        connection.abort()
+
     def _trusting(self) -> ssl.SSLContext:
         context = ssl.create_default_context()
         for path in self._authorities.values():
@@ -216,9 +218,9 @@ class DirectTransport:
 
 
 class DirectExchange:
-    """One exchange: entered, it is the response."""
+    """One exchange: entered, it is the connection that the answer comes on, which is the response."""
 
-    __slots__ = ("_connection", "_origin", "_owner", "_request", "_stream", "_timeout_s", "status")
+    __slots__ = ("_connection", "_origin", "_owner", "_request", "_stream", "_timeout_s")
 
     def __init__(
         self, owner: DirectTransport, origin: Origin, request: bytes, timeout_s: float, *, stream: bool
@@ -228,30 +230,29 @@ class DirectExchange:
         self._request = request
         self._timeout_s = timeout_s
         self._stream = stream
-        self._connection: Http1Connection | None = None
-        self.status = 0
 
-    async def __aenter__(self) -> Self:
-        loop = asyncio.get_running_loop()
-        began = loop.time()
-        connection = await self._owner.connected(self._origin, self._timeout_s)
-        self._connection = connection
-        left_s = self._timeout_s - (loop.time() - began)
+    async def __aenter__(self) -> Http1Connection:
+        owner, origin, left_s = self._owner, self._origin, self._timeout_s
+        kept = owner.idle(origin)
+        if kept is None:
+            began = owner.loop.time()
+            self._connection = connection = await owner.connect(origin, left_s)
+            left_s -= owner.loop.time() - began
+        else:
+            self._connection = connection = kept
         connection.send(
-            self._request, timeout_s=left_s, stream=self._stream, max_body_bytes=self._owner.max_body_bytes
+            self._request, timeout_s=left_s, stream=self._stream, max_body_bytes=owner.max_body_bytes
         )
-        reused = connection.idle_since > 0.0
         try:
             await connection.answered()
         except BaseException as error:
             connection.abort()
-            if reused and isinstance(error, TransportError):
-                self._owner.reused(self._origin, error.failure)
+            if kept is not None and isinstance(error, TransportError):
+                owner.reused(origin, error.failure)
             raise
-        if reused:
-            self._owner.reused(self._origin, None)
-        self.status = connection.status
-        return self
+        if kept is not None:
+            owner.reused(origin, None)
+        return connection
 
     async def __aexit__(
         self,
@@ -259,7 +260,7 @@ class DirectExchange:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        connection = self._response
+        connection = self._connection
         if kind is None and not connection.complete:
             try:
                 await self._drain(connection)
@@ -268,25 +269,6 @@ class DirectExchange:
                 raise
         doubtful = self._stream and connection.header("keep-alive") is not None
         self._owner.give_back(self._origin, connection, doubtful=doubtful)
-
-    def header(self, name: str) -> str | None:
-        """A header; see `Response.header`."""
-        return self._response.header(name)
-
-    async def read(self) -> bytes:
-        """The whole body; see `Response.read`."""
-        if self._stream:
-            return b"".join([piece async for piece in self._response.chunks(gap_s=self._timeout_s)])
-        return self._response.body()
-
-    def chunks(self, *, gap_s: float) -> AsyncIterator[bytes]:
-        """The body as it arrives; see `Response.chunks`."""
-        return self._response.chunks(gap_s=gap_s)
-
-    @property
-    def _response(self) -> Http1Connection:
-        assert self._connection is not None, "an exchange is entered before it is read"  # noqa: S101
-        return self._connection
 
     @staticmethod
     async def _drain(connection: Http1Connection) -> None:

@@ -45,6 +45,8 @@ class Http1Connection(asyncio.Protocol):
 
     __slots__ = (
         "_beside_body",
+        "_deadline",
+        "_expires_at",
         "_expiry",
         "_failure",
         "_headed",
@@ -83,6 +85,8 @@ class Http1Connection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._waiter: asyncio.Future[None] | None = None
         self._expiry: asyncio.TimerHandle | None = None
+        self._expires_at = 0.0  # when the timer rings; a call that is over leaves it to the next
+        self._deadline = 0.0
         self._in_use = False
         self._paused = False
         self._keep = True
@@ -138,7 +142,9 @@ class Http1Connection(asyncio.Protocol):
         assert self._transport is not None, "calls are made on open connections"  # noqa: S101
         self._begin(stream=stream, max_body_bytes=max_body_bytes)
         self._in_use = True
-        self._expiry = self._loop.call_later(timeout_s, self._fail, LATE)
+        self._deadline = self._loop.time() + timeout_s
+        if self._expiry is None or self._deadline < self._expires_at:
+            self._ring_at(self._deadline)
         self._transport.write(request)
 
     async def answered(self) -> None:
@@ -161,10 +167,14 @@ class Http1Connection(asyncio.Protocol):
             return None
         return value.decode()
 
-    def body(self) -> bytes:
-        """The whole body of a complete answer; an empty one when asked again."""
-        pieces, self._pieces = self._pieces, deque()
-        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+    async def read(self) -> bytes:
+        """The whole body; see `Response.read`. An empty one when asked again."""
+        if self._stream:
+            return b"".join([piece async for piece in self.chunks(gap_s=self._deadline - self._loop.time())])
+        pieces = self._pieces
+        body = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        pieces.clear()
+        return body
 
     async def chunks(self, *, gap_s: float) -> AsyncIterator[bytes]:
         """The body as it arrives; see `Response.chunks`."""
@@ -188,7 +198,6 @@ class Http1Connection(asyncio.Protocol):
 
     def release(self, now: float) -> None:
         """The call is over and the connection free for another."""
-        self._cancel_expiry()
         self._in_use = False
         self._pieces.clear()
         if self._paused and self._transport is not None:  # what nobody took is gone
@@ -198,7 +207,6 @@ class Http1Connection(asyncio.Protocol):
 
     def abort(self) -> None:
         """End the connection now, whatever is under way: the service need not go on with it."""
-        self._cancel_expiry()
         self._keep = False
         if self._transport is not None:
             self._transport.abort()
@@ -230,6 +238,9 @@ class Http1Connection(asyncio.Protocol):
         """The connection has ended."""
         self._transport = None
         self._keep = False
+        if self._expiry is not None:
+            self._expiry.cancel()
+            self._expiry = None
         if self._in_use and not self.complete:
             if exc is None and self._until_close and self._failure is None:
                 self.on_message_complete()
@@ -266,11 +277,13 @@ class Http1Connection(asyncio.Protocol):
             self._keep = self._keep and not chunked  # the length is wrong, and who sent it may be, too
         else:
             self._until_close = not chunked and status not in _BODILESS
-        packing = headers.get(b"content-encoding", b"identity").strip().lower()
-        if packing in {b"gzip", b"x-gzip", b"deflate"}:
-            self._unpack = zlib.decompressobj(_GZIP_OR_ZLIB)
-        elif packing not in {b"identity", b""}:
-            self._fail(_UNPACKABLE)
+        packing = headers.get(b"content-encoding")
+        if packing is not None:
+            packing = packing.strip().lower()
+            if packing in {b"gzip", b"x-gzip", b"deflate"}:
+                self._unpack = zlib.decompressobj(_GZIP_OR_ZLIB)
+            elif packing not in {b"identity", b""}:
+                self._fail(_UNPACKABLE)
         if self._stream:
             self._wake()
 
@@ -317,13 +330,10 @@ class Http1Connection(asyncio.Protocol):
 
     # Waiting
 
-    async def _event(self) -> None:
-        """Wait until something of the answer has arrived, or nothing will."""
-        self._waiter = self._loop.create_future()
-        try:
-            await self._waiter
-        finally:
-            self._waiter = None
+    def _event(self) -> asyncio.Future[None]:
+        """Done as soon as something of the answer has arrived, or nothing will."""
+        waiter = self._waiter = self._loop.create_future()
+        return waiter
 
     def _wake(self) -> None:
         waiter = self._waiter
@@ -339,7 +349,17 @@ class Http1Connection(asyncio.Protocol):
         self.abort()
         self._wake()
 
-    def _cancel_expiry(self) -> None:
+    def _ring_at(self, at: float) -> None:
+        """Set the timer. It stays set when calls end in time, as nearly all do: one timer for many calls."""
         if self._expiry is not None:
             self._expiry.cancel()
-            self._expiry = None
+        self._expires_at = at
+        self._expiry = self._loop.call_at(at, self._expired)
+
+    def _expired(self) -> None:
+        self._expiry = None
+        if self._in_use and not self.complete:
+            if self._loop.time() < self._deadline:
+                self._ring_at(self._deadline)  # it was set for an earlier call
+            else:
+                self._fail(LATE)
