@@ -58,7 +58,7 @@ class Committer:
         self._closing_shards = closing_shards
         self._lines: dict[Key, list[bytes]] = {}
         self._pending: list[Record] = []
-        self._writing = 0
+        self._undurable = 0  # those, and those being written
         self._writers: dict[Key, JournalWriter] = {}  # opened in the writing thread, closed before merging
         self._finished: set[Key] = set()  # waiting for their rows to be committed
         self._sealed: set[Key] = set()  # from `finish` until the part is in place
@@ -89,12 +89,12 @@ class Committer:
     @property
     def undurable(self) -> int:
         """Rows appended and not committed yet."""
-        return len(self._pending) + self._writing
+        return self._undurable
 
     @property
     def crowded(self) -> bool:
         """Whether no new row should be started now; see `wait_for_room`."""
-        return self.undurable >= self._group_rows or len(self._sealed) >= self._closing_shards
+        return self._undurable >= self._group_rows or len(self._sealed) >= self._closing_shards
 
     def append(self, record: Record) -> None:
         """Take a record into the current group. Cheap, never waits; ask `crowded` before starting a new row.
@@ -103,7 +103,8 @@ class Committer:
             StorageError: an earlier commit failed.
             ValueError: the record's shard is finished and not closed yet, or the committer is closed.
         """
-        self._check()
+        if self._error is not None:
+            raise self._error
         key = record.model, record.shard
         if self._ending or key in self._sealed:
             raise ValueError(f"append to {record.model}, shard {record.shard} after its end")
@@ -113,6 +114,7 @@ class Committer:
             lines = self._lines[key] = []
         lines.append(line)
         self._pending.append(record)
+        self._undurable += 1
         count = len(self._pending)
         if count == 1:
             self._timer = self._loop.call_later(self._group_seconds, self._due.set)
@@ -200,9 +202,8 @@ class Committer:
             lines, self._lines = self._lines, {}
             group, self._pending = self._pending, []
             if group:
-                self._writing = len(group)
                 await self._loop.run_in_executor(self._write_thread, self._write, lines)
-                self._writing = 0
+                self._undurable -= len(group)
                 self._on_commit(group)
             # No write is under way here, so a finished shard without waiting lines is committed.
             for key in [key for key in self._finished if key not in self._lines]:

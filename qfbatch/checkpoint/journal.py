@@ -25,6 +25,8 @@ FORMAT_NAME = "qfbatch-journal"
 
 _APPEND = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
 _CRC_DIGITS = 8
+# Each read gives up the interpreter's lock to the event loop, and a reading thread then waits for it.
+_READ_BYTES = 1 << 20
 
 _encode = msgspec.json.Encoder().encode
 _decode_record = msgspec.json.Decoder(Record).decode
@@ -107,7 +109,7 @@ def read_journal(path: Path) -> JournalContents:
     records: list[Record] = []
     position = valid_length = bad = bad_before_valid = 0
     try:
-        with path.open("rb") as file:
+        with path.open("rb", buffering=_READ_BYTES) as file:
             for line in file:
                 start, position = position, position + len(line)
                 payload = _payload(line)

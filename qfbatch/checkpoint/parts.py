@@ -6,12 +6,10 @@ another hand: that is refused, never worked around. Pages carry checksums, and r
 
 from __future__ import annotations
 
-import io
 import math
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
-from typing import IO
 
 import msgspec
 import pyarrow as pa
@@ -156,16 +154,15 @@ def write_part(path: Path, table: pa.Table, *, run_id: str, model: str, shard: i
     """
     summary = summarise(table)
     footer = PartFooter(run_id, model, shard, summary)
-    replace_file(path, lambda file: _write(file, table, footer), points="part")
+    content = _encoded(table, footer)
+    replace_file(path, lambda file: file.write(content), points="part")
     return summary
 
 
 def encode_part(table: pa.Table, *, run_id: str, model: str, shard: int) -> tuple[bytes, PartSummary]:
     """A shard's rows as the content of its part, and their totals; arguments as of `write_part`."""
     summary = summarise(table)
-    file = io.BytesIO()
-    _write(file, table, PartFooter(run_id, model, shard, summary))
-    return file.getvalue(), summary
+    return _encoded(table, PartFooter(run_id, model, shard, summary)).to_pybytes(), summary
 
 
 def decode_part(content: bytes, name: str, columns: Sequence[str] | None = None) -> pa.Table:
@@ -218,9 +215,15 @@ def merge_tables(tables: Sequence[pa.Table], input_columns: Sequence[InputColumn
     return rows.take(pa.array(order, type=pa.int64()))
 
 
-def _write(file: IO[bytes], table: pa.Table, footer: PartFooter) -> None:
+def _encoded(table: pa.Table, footer: PartFooter) -> pa.Buffer:
+    """A part's content.
+
+    Into Arrow's own memory first: writing to a file object of Python takes the interpreter's lock, and so the
+    event loop's time, once a page of every column.
+    """
+    content = pa.BufferOutputStream()
     with pq.ParquetWriter(
-        file,
+        content,
         table.schema,
         compression="zstd",
         use_dictionary=_REPEATED,
@@ -229,6 +232,7 @@ def _write(file: IO[bytes], table: pa.Table, footer: PartFooter) -> None:
     ) as writer:
         writer.write_table(table)
         writer.add_key_value_metadata({FOOTER_KEY: msgspec.json.encode(footer)})
+    return content.getvalue()
 
 
 def read_part_footer(path: Path) -> PartFooter:

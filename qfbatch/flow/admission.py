@@ -164,7 +164,7 @@ class Lane:
             door = self._only
             if door is None:
                 door, _ = self._open_door(now, avoided)
-            elif door.full or door.opens_at() > now:
+            elif not door.open(now):
                 door = None
             if door is not None:
                 door.enter(tokens, now)
@@ -308,6 +308,13 @@ class Door:
             if opens_at > at:  # noqa: PLR1730 - on the way of every row; max() costs twice as much
                 at = opens_at
         return at
+
+    def open(self, now: float) -> bool:
+        """Whether a call may pass now."""
+        for gate in self.all_gates:  # noqa: SIM110 - as above
+            if gate.full or gate.opens_at() > now:
+                return False
+        return True
 
     def enter(self, tokens: int, now: float) -> None:
         """A call starts: it takes from all gates."""

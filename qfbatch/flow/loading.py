@@ -61,17 +61,17 @@ class Loader:
             prompt = self._prompter.render(columns)
             own = row_parameters(columns)
             requests.append(
-                Request(
-                    row_id=row.row_id,
-                    source_file=row.source_file,
-                    source_row=row.source_row,
-                    model=model.name,
-                    shard=shard.number,
-                    prompt=prompt,
-                    parameters=body_fields(model.parameters, own) if own else dict(model.parameters),
-                    estimated_tokens=estimate(prompt),
-                    columns={name: columns[name] for name in self._carried if name in columns},
-                    messages=self._prompter.messages,
+                Request(  # unnamed as in `record_of`, and for the same reason
+                    row.row_id,
+                    row.source_file,
+                    row.source_row,
+                    model.name,
+                    shard.number,
+                    prompt,
+                    body_fields(model.parameters, own) if own else dict(model.parameters),
+                    estimate(prompt),
+                    {name: columns[name] for name in self._carried if name in columns},
+                    self._prompter.messages,
                     failed_before=status is not None,
                     dropped_before=dropped.get(row.row_id),
                 )

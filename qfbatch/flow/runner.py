@@ -246,19 +246,17 @@ class Run:
         budget = WithinBudget(self._budget, self._stop, self._settled)
         work_row = budget.work if self._budget.limited else work
         tally = self._tallies[route.model.name]
-        asked = tally.asked
+        asked, stop = tally.asked, self._stop
 
         async def work_next() -> bool:
             if committer.crowded:
                 await committer.wait_for_room()
-            if self._stop.requested:
-                return False
             try:
                 request = await feed.take()
             except QfbatchError as error:
                 self._stop.request(error)
                 return False
-            if request is None or self._stop.requested:
+            if request is None or stop.requested:
                 return False
             if not await budget.may_begin():
                 return False
