@@ -154,15 +154,14 @@ def write_part(path: Path, table: pa.Table, *, run_id: str, model: str, shard: i
     """
     summary = summarise(table)
     footer = PartFooter(run_id, model, shard, summary)
-    content = _encoded(table, footer)
-    replace_file(path, lambda file: file.write(content), points="part")
+    replace_file(path, _encoded(table, footer), points="part")
     return summary
 
 
 def encode_part(table: pa.Table, *, run_id: str, model: str, shard: int) -> tuple[bytes, PartSummary]:
     """A shard's rows as the content of its part, and their totals; arguments as of `write_part`."""
     summary = summarise(table)
-    return _encoded(table, PartFooter(run_id, model, shard, summary)).to_pybytes(), summary
+    return _encoded(table, PartFooter(run_id, model, shard, summary)), summary
 
 
 def decode_part(content: bytes, name: str, columns: Sequence[str] | None = None) -> pa.Table:
@@ -215,15 +214,15 @@ def merge_tables(tables: Sequence[pa.Table], input_columns: Sequence[InputColumn
     return rows.take(pa.array(order, type=pa.int64()))
 
 
-def _encoded(table: pa.Table, footer: PartFooter) -> pa.Buffer:
+def _encoded(table: pa.Table, footer: PartFooter) -> bytes:
     """A part's content.
 
     Into Arrow's own memory first: writing to a file object of Python takes the interpreter's lock, and so the
     event loop's time, once a page of every column.
     """
-    content = pa.BufferOutputStream()
+    file = pa.BufferOutputStream()
     with pq.ParquetWriter(
-        content,
+        file,
         table.schema,
         compression="zstd",
         use_dictionary=_REPEATED,
@@ -232,7 +231,8 @@ def _encoded(table: pa.Table, footer: PartFooter) -> pa.Buffer:
     ) as writer:
         writer.write_table(table)
         writer.add_key_value_metadata({FOOTER_KEY: msgspec.json.encode(footer)})
-    return content.getvalue()
+    content: bytes = file.getvalue().to_pybytes()
+    return content
 
 
 def read_part_footer(path: Path) -> PartFooter:

@@ -141,8 +141,6 @@ class DirectTransport:
         Raises:
             TransportError: if none can be made.
         """
-        if self._closed:
-            raise TransportError(_CLOSED)
         loop = self.loop
         tls = None
         if origin.scheme == "https":
