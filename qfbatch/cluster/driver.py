@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from dataclasses import replace
-from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -14,11 +14,11 @@ from qfbatch.allowances import Allowances
 from qfbatch.breaker import Breaker
 from qfbatch.budget import cost_toward_budget, uncounted_note
 from qfbatch.checkpoint.committed import CommittedRows
-from qfbatch.checkpoint.manifest import Manifest
 from qfbatch.checkpoint.place import logbook_of
 from qfbatch.cluster.dealing import Dealer
 from qfbatch.cluster.engine import LOCAL, Engine, NodeActor, NodeLost
 from qfbatch.cluster.messages import Assignment, News, Orders
+from qfbatch.cluster.paths import absolute_files, absolute_job
 from qfbatch.cluster.reach import END_WITHOUT_HEAD_S, head_lost, until_lost
 from qfbatch.cluster.variables import wanted_variables
 from qfbatch.errors import BudgetReached, ClusterLost, Fenced, QfbatchError, UsageError
@@ -35,7 +35,6 @@ from qfbatch.limits.gate import GateStatistics
 from qfbatch.planning.planner import keep_prediction
 from qfbatch.progress.events import Event, NodeEnded, Observer, Refused, RowsCommitted, to_all
 from qfbatch.records import ErrorKind, Record
-from qfbatch.storage.address import is_stored
 from qfbatch.tally import Tally, total
 
 LOST_AFTER_S = 20.0
@@ -83,7 +82,7 @@ def run_on_cluster(
             hint="Name a service that they reach, or use --ray local.",
         )
     clocks = clocks or Clocks()
-    job, options = _absolute(job), replace(options, shared=True)
+    job, options = absolute_job(job), replace(options, shared=True)
     observe = to_all([observe])
     with open_session(job, options, now=clocks.now) as session:
         if not any(session.work.values()):
@@ -111,13 +110,6 @@ def run_on_cluster(
         session.exit_code = result.exit_code
         session.ended = "" if result.reason is None else result.reason.message
     return result
-
-
-def _absolute(job: Job) -> Job:
-    """The job with paths that mean the same in processes with other working directories."""
-    if isinstance(job.output_path, Path):
-        return replace(job, output_path=job.output_path.absolute())
-    return job
 
 
 class Driver(Run):
@@ -171,7 +163,7 @@ class Driver(Run):
             session_name,
             self._job,
             self._options,
-            _with_absolute_files(self._session),
+            absolute_files(self._session.manifest),
             addresses,
             wanted_variables(self._job, environ),
             news_s=max(NEWS_S, self._engine.nodes * NEWS_S_A_NODE),
@@ -184,8 +176,16 @@ class Driver(Run):
             loop, self._stop, grace_s=self._options.grace_s, now_or_never=self._end_now, button=self._button
         ):
             count = min(self._engine.nodes, self._job.limits.concurrency)
-            tended = [loop.create_task(self._tend(f"{session_name}-{place}")) for place in range(count)]
-            watching = (self._pulses(), self._announce_stop(self), self._watch_head())
+            tended = [
+                loop.create_task(self._or_stop(self._tend(f"{session_name}-{place}")))
+                for place in range(count)
+            ]
+            watching = (
+                self._pulses(),
+                self._announce_stop(self),
+                self._watch_head(),
+                self._or_stop(self._engine.check_limiter()),
+            )
             watchers = [loop.create_task(watch) for watch in watching]
             try:
                 await asyncio.gather(*tended)
@@ -214,14 +214,14 @@ class Driver(Run):
         nothing = GateStatistics(in_flight=0, concurrency=0, paused_s=0.0, episodes=0, binding="")
         return {name: shared_out(shares) if shares else nothing for name, shares in found.items()}
 
-    async def _tend(self, place: str) -> None:
-        """Keep a node at work, and another in its place; where none can take part, the run is stopped."""
+    async def _or_stop(self, part: Coroutine[Any, Any, None]) -> None:
+        """Do a part of the run; what makes it impossible stops the run."""
         try:
-            await self._tend_while_wanted(place)
+            await part
         except QfbatchError as error:
             self._stop.request(error)
 
-    async def _tend_while_wanted(self, place: str) -> None:
+    async def _tend(self, place: str) -> None:
         """Keep a node at work, and another in its place when it is lost.
 
         Raises:
@@ -385,15 +385,6 @@ class Driver(Run):
                 tally = Tally(msgspec.structs.replace(standing, left=left))
                 tally.asked = self._tallies[name].asked
                 self._tallies[name] = tally
-
-
-def _with_absolute_files(session: OpenSession) -> Manifest:
-    survey = session.manifest.survey
-    files = tuple(
-        file if is_stored(file.path) else msgspec.structs.replace(file, path=str(Path(file.path).absolute()))
-        for file in survey.files
-    )
-    return msgspec.structs.replace(session.manifest, survey=msgspec.structs.replace(survey, files=files))
 
 
 __all__ = ["Driver", "run_on_cluster"]

@@ -27,13 +27,14 @@ from qfbatch.cluster.limiter_actor import LimiterActor
 from qfbatch.cluster.messages import Assignment, News, Orders
 from qfbatch.cluster.node import Node
 from qfbatch.cluster.reach import check_reachable, no_cluster
-from qfbatch.errors import QfbatchError, UsageError
+from qfbatch.errors import ClusterLost, QfbatchError, UsageError
 from qfbatch.limits.quota import Quota
 from qfbatch.limits.shares import Usage
 
 LOCAL = "local"
 NAMESPACE = "qfbatch"
 _OBJECT_STORE_BYTES = 100 * 2**20  # messages are small; Ray takes at least 75 MiB
+_LIMITER_STARTS = 3  # to ask it for its version, before that is a reason to stop
 _LEAST_LOCAL_NODES = 2
 _MOST_LOCAL_NODES = 4
 _START = "Run the same command again; if it fails again, without --ray: one process is as safe."
@@ -93,11 +94,7 @@ class NodeActor:
         try:
             self._actor = await _off_the_loop(lambda: ray.remote(Node).options(**options).remote())
             version = await self._actor.version.remote()
-            if version != __version__:
-                raise UsageError(
-                    f"a node has qfbatch {version}, the driver {__version__}",
-                    hint="Install the same version everywhere, with the same extras.",
-                )
+            _check_version(version, "a node")
             found = await self._actor.start.remote(assignment, AskLimiter(limiter, self.name))
         except (RayError, ConnectionError, RuntimeError) as error:
             raise NodeLost(_short(error)) from None
@@ -121,6 +118,19 @@ class NodeActor:
         """End its process, if it lives."""
         if (actor := self._actor) is not None:
             threading.Thread(target=_kill, args=(actor,), name="qfbatch-kill", daemon=True).start()
+
+
+def _check_version(version: str, where: str) -> None:
+    """Refuse to work with another version; what is said is of one's own classes.
+
+    Raises:
+        UsageError: it is another.
+    """
+    if version != __version__:
+        raise UsageError(
+            f"{where} has qfbatch {version}, the driver {__version__}",
+            hint="Install the same version everywhere, with the same extras.",
+        )
 
 
 def _kill(actor: Any) -> None:
@@ -235,6 +245,27 @@ class Engine:
         """
         options = {"num_cpus": 0, "max_restarts": -1, "max_task_retries": 0, "name": f"limiter-{run}"}
         self.limiter = ray.remote(LimiterActor).options(**options).remote(self.nodes)
+
+    async def check_limiter(self) -> None:
+        """Wait until the limiter is there.
+
+        Raises:
+            UsageError: it is of another version.
+            ClusterLost: it does not start.
+        """
+        for _ in range(_LIMITER_STARTS):
+            try:
+                version = await self.limiter.version.remote()
+            except RayError as error:
+                lost = _short(error)
+                await asyncio.sleep(1.0)
+            else:
+                _check_version(version, "the machine of the limiter")
+                return
+        raise ClusterLost(
+            f"the limiter does not start: {lost}",
+            hint="Every machine of the cluster needs qfbatch[ray], the head too; then run the command again.",
+        )
 
     def new_node(self, name: str) -> NodeActor:
         """A further node, still without a process."""

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 
 from msgspec import Struct
 
+from qfbatch._version import __version__
 from qfbatch.limits.quota import Quota
 from qfbatch.limits.shares import Lease, SharedQuota, Usage, lease_length_s
 
@@ -46,6 +47,10 @@ class Limiter:
         self._quota = SharedQuota(time.monotonic(), again=again, lease_s=lease_length_s(nodes))
         self._rng = random.Random()  # noqa: S311 - spreads the ends of pauses
         self._left: set[str] = set()
+
+    def version(self) -> str:
+        """Of qfbatch here."""
+        return __version__
 
     def exchange(self, node: str, usages: Mapping[str, tuple[Quota, Usage]]) -> Dealt:
         """Take a node's report; its shares, and none for one that has left, however much it lives."""

@@ -77,6 +77,9 @@ class LocalEngine:
         del run
         self.limiter = Limiter(again=False, nodes=self.nodes)
 
+    async def check_limiter(self) -> None:
+        """It is there."""
+
     def new_node(self, name: str) -> LocalNode:
         """A further node; helpers among the first ones are lost as soon as they have rows of another."""
         dies = self._lose_a_helper and len(self.started) < self.nodes

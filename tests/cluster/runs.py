@@ -165,6 +165,26 @@ def most_in(arrivals: list[float], window_s: float) -> int:
     return most
 
 
+def sockets(pid: int) -> set[str]:
+    """Inodes of a process's sockets."""
+    try:
+        links = [os.readlink(fd) for fd in Path(f"/proc/{pid}/fd").iterdir()]  # noqa: PTH115 - no path
+    except OSError:
+        return set()
+    return {link.removeprefix("socket:[").removesuffix("]") for link in links if link.startswith("socket:")}
+
+
+def tcp_sockets(state: str) -> dict[str, tuple[str, str]]:
+    """By inode, both addresses of this machine's TCP sockets in a state, as the kernel writes them."""
+    found = {}
+    for table in ("tcp", "tcp6"):
+        for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]:
+            fields = line.split()
+            if fields[3] == state:
+                found[fields[9]] = fields[1], fields[2]
+    return found
+
+
 def children(pid: int) -> list[int]:
     """Child processes."""
     found = []

@@ -9,8 +9,10 @@ import polars as pl
 import pytest
 from scripted import ScriptedServer
 
-from .in_process import LocalEngine, run_in_process
 from .runs import write_job
+
+pytest.importorskip("ray", reason="the extra `ray` is not installed")
+from .in_process import LocalEngine, run_in_process
 
 ROWS = 60
 
@@ -33,7 +35,6 @@ def test_other_nodes_work_on_the_last_shard(
     tmp_path: Path, server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nodes without a shard ask rows of the only one; its owner commits them, and no row is asked twice."""
-    pytest.importorskip("ray", reason="the extra `ray` is not installed")
     monkeypatch.chdir(tmp_path)
     job, endpoint = one_shard(tmp_path, server)
     engine = LocalEngine(3)
@@ -50,7 +51,6 @@ def test_a_lost_helper_costs_its_calls(
     tmp_path: Path, server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """When nodes are lost with rows they were lent, at most their calls are made again; the owner stays."""
-    pytest.importorskip("ray", reason="the extra `ray` is not installed")
     monkeypatch.chdir(tmp_path)
     job, endpoint = one_shard(tmp_path, server)
     engine = LocalEngine(3, lose_a_helper=True)

@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 from scripted import ScriptedServer
 
-from .runs import Driver, command, write_job
+from .runs import Driver, command, sockets, tcp_sockets, write_job
 
 pytest.importorskip("ray", reason="the extra `ray` is not installed")
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
@@ -17,17 +17,6 @@ pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
 ROWS = 400
 LISTENS = "0A"  # the state in /proc/net/tcp
 LOOPBACK = {"0100007F", "0000000000000000FFFF00000100007F", "00000000000000000000000001000000"}
-
-
-def listeners() -> dict[str, str]:
-    """By inode, the address on which a socket of this machine listens, as the kernel writes it."""
-    found = {}
-    for table in ("tcp", "tcp6"):
-        for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]:
-            fields = line.split()
-            if fields[3] == LISTENS:
-                found[fields[9]] = fields[1].partition(":")[0]
-    return found
 
 
 def processes(session: int) -> list[int]:
@@ -45,16 +34,12 @@ def processes(session: int) -> list[int]:
 
 def listened_on(session: int) -> set[tuple[str, str]]:
     """What each process of a session is, and on which address it listens."""
-    by_inode = listeners()
-    found = set()
-    for pid in processes(session):
-        try:
-            links = [os.readlink(fd) for fd in Path(f"/proc/{pid}/fd").iterdir()]  # noqa: PTH115 - no path
-        except OSError:
-            continue
-        inodes = {link.removeprefix("socket:[").removesuffix("]") for link in links}
-        found |= {(command(pid)[:60], by_inode[inode]) for inode in inodes & by_inode.keys()}
-    return found
+    listening = tcp_sockets(LISTENS)
+    return {
+        (command(pid)[:60], listening[inode][0].partition(":")[0])
+        for pid in processes(session)
+        for inode in sockets(pid) & listening.keys()
+    }
 
 
 def test_it_is_on_loopback_alone(tmp_path: Path) -> None:
