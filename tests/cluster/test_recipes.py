@@ -11,6 +11,7 @@ import time
 import tomllib
 from collections import Counter
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any, Self
 
@@ -44,6 +45,7 @@ exec {BIN}/ray "$@" --node-ip-address=127.0.0.3
 """
 
 
+@cache
 def documents(name: str) -> list[dict[str, Any]]:
     """The objects of a manifest."""
     return list(yaml.safe_load_all((KUBERNETES / name).read_text(encoding="utf-8")))
@@ -304,6 +306,9 @@ def test_a_driver_of_the_job_joins_the_cluster(tmp_path: Path, server: ScriptedS
             assert driver.end() == 143, (tmp_path / "said").read_text()
         with Here(script, tmp_path, {"ray": RAY}, variables) as driver:
             assert driver.end() == 0, (tmp_path / "said").read_text()
+    for pid in _processes():
+        if machines.address in command(pid):
+            kill(pid)  # what of Ray's a container would have taken with it
     frame = pl.read_parquet(tmp_path / "run" / "results" / "*.parquet")
     assert (ROWS, ROWS) == (frame.height, frame["row_id"].n_unique())
 

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import os
 import socket
+import threading
 import time
 from contextlib import ExitStack
 
 import msgspec
 import pytest
+from checkpoint.rows import COLUMNS, RUN_ID, plan, record
 from storage.memory import MemoryStore
 
+from qfbatch.checkpoint import logbook
 from qfbatch.checkpoint.holding import last_seen_holder
 from qfbatch.checkpoint.interface import LOG_GROUP_ROWS
 from qfbatch.checkpoint.lock import Holder
+from qfbatch.checkpoint.log_checkpoint import LogCheckpoint
+from qfbatch.checkpoint.logbook import INDEX, Logbook
 from qfbatch.checkpoint.manifest import Manifest, Session, read_manifest
-from qfbatch.checkpoint.place import StoredRun
+from qfbatch.checkpoint.place import StoredRun, logbook_of
 from qfbatch.checkpoint.stored_manifest import end_key, holder_key, pulse_key
 from qfbatch.checkpoint.stored_tenure import StoredTenure, hold_stored
 from qfbatch.errors import RunDirectoryError, RunDirectoryHeld
@@ -66,6 +71,33 @@ def test_a_pulse_turns_others_away() -> None:
         found = last_seen_holder(run, time.time())
         assert found is not None
         assert os.getpid() == found.pid
+
+
+def test_the_index_grows_with_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever holds a run keeps its index up, so that a kill leaves one; not who was taken over."""
+    monkeypatch.setattr(logbook, "_INDEX_AT", 1)
+    indexed = threading.Event()
+    store = MemoryStore(before=lambda _, key: indexed.set() if key == INDEX else None)
+    with hold_stored(StoredRun(store), now=time.time, pulse_s=0.02) as tenure:
+        tenure.open(["m"], plan(1, 4), COLUMNS, RUN_ID).recover()
+        indexed.clear()  # it was looked for
+        checkpoint = LogCheckpoint(
+            store,
+            ["m"],
+            plan(1, 4),
+            COLUMNS,
+            RUN_ID,
+            writer="w",
+            logbook=logbook_of(tenure.place, RUN_ID),
+        )
+        checkpoint.open_shard("m", 0)
+        checkpoint.commit("m", 0, [record(n) for n in range(4)])
+        checkpoint.close_shard("m", 0)
+        assert indexed.wait(20)
+        tenure.taken.set()
+    store.calls.clear()
+    assert 4 == sum(log.summary.rows for log in Logbook(store, RUN_ID).read().values() if log.summary)
+    assert {"get": 1, "list": 1} == dict(store.calls)
 
 
 def test_without_a_pulse_the_run_is_taken_over() -> None:
