@@ -15,8 +15,9 @@ from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
-from qfbatch.cli.main import COMMANDS
+from qfbatch.cli.main import COMMANDS, main
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "qfbatch"
@@ -354,15 +355,9 @@ def test_commands_are_documented(command: str) -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     assert re.search(rf"^\|.*`qfbatch {command}\b", readme, re.MULTILINE)
     assert COMMANDS[command][1].endswith(".")
-    done = subprocess.run(
-        [sys.executable, "-m", "qfbatch", command, "--help"],
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=60,
-        cwd=ROOT,
-    )
-    described = done.stdout.partition("\n\n")[2].strip()
+    done = CliRunner().invoke(main, [command, "--help"], prog_name="qfbatch")
+    assert done.exit_code == 0
+    described = done.output.partition("\n\n")[2].strip()
     assert described
     assert not described.startswith("Options:")
 

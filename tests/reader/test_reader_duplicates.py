@@ -20,7 +20,7 @@ from .inputs import refused, settings, write
 
 
 @given(st.lists(st.lists(st.text(max_size=2))), st.sampled_from([1, 3, 10**6]))
-@trying(deadline=None)
+@trying(max_examples=50, deadline=None)  # an example may write some hundred files
 def test_finds_what_counting_finds(blocks: list[list[str]], memory_ids: int) -> None:
     """In memory and through files, exactly the ids that occur more than once."""
     with DuplicateFinder(memory_ids=memory_ids) as finder:
