@@ -17,7 +17,8 @@ from qfbatch.flow.crew import Crew
 from qfbatch.flow.feed import Feed, ShardWork
 from qfbatch.flow.routing import Route, open_routes, places_at_once
 from qfbatch.flow.stopping import Stop
-from qfbatch.flow.worker import Surroundings, work
+from qfbatch.flow.within_budget import WithinBudget
+from qfbatch.flow.worker import Surroundings
 from qfbatch.job.settings import (
     Budget,
     EndpointSettings,
@@ -132,7 +133,8 @@ async def run(
     run_quota = Quota(limits.concurrency, limits.qps, limits.rpm, limits.tpm, adaptive=False)
     admission = ended.admission = Admission(Gate(run_quota, loop.time()), loop, rng)
     ended.stop.on_request(admission.close)
-    guard = BudgetGuard(budget or Budget())
+    guard, settled = BudgetGuard(budget or Budget()), asyncio.Event()
+    ended.stop.on_request(settled.set)
     timer = None
     if stop_after_s is not None:
         timer = loop.call_later(stop_after_s, ended.stop.request, Interrupted("enough."))
@@ -163,7 +165,8 @@ async def run(
     ):
         name = route.model.name
         feed = Feed(_shards(rows), _loader(name, estimated_tokens), _finisher(ended, name))
-        crews.append(_crew(places_at_once(job, route.model), route, feed, ended, guard, rng))
+        within = WithinBudget(guard, ended.stop, settled)
+        crews.append(_crew(places_at_once(job, route.model), route, feed, ended, within, rng))
     await asyncio.gather(*crews)
     if timer is not None:
         timer.cancel()
@@ -209,29 +212,21 @@ def _finisher(ended: Ended, model: str) -> Callable[[int], None]:
 
 
 async def _crew(  # noqa: PLR0917 - the runner's own list
-    size: int, route: Route, feed: Feed, ended: Ended, guard: BudgetGuard, rng: random.Random
+    size: int, route: Route, feed: Feed, ended: Ended, budget: WithinBudget, rng: random.Random
 ) -> None:
     loop = asyncio.get_running_loop()
 
     async def work_next() -> bool:
         if ended.stop.requested:
             return False
-        if not guard.has_room:
-            # Not waiting for rows on their way, as the runner does: a world ends where the budget binds.
-            ended.stop.request(Interrupted("no room in the budget"))
-            return False
         row = await feed.take()
         if row is None or ended.stop.requested:
             return False
-        tokens = row.estimated_tokens + route.expected_completion
-        guard.reserve(tokens, 0.0)
-        try:
-            record = await work(route, row, around)
-        finally:
-            guard.release(tokens, 0.0)
+        if not await budget.may_begin():
+            return False
+        record = await budget.work(route, row, around)
         if record is None:
             return False
-        guard.spend(record)
         ended.records.append(record)
         feed.recorded(row)
         return True
@@ -245,6 +240,7 @@ async def _crew(  # noqa: PLR0917 - the runner's own list
         rng=rng,
         on_idle=crew.row_waits,
         on_busy=crew.row_returns,
+        on_begun=budget.begun,
     )
     try:
         await crew.run()
