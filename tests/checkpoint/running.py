@@ -14,6 +14,7 @@ from qfbatch.checkpoint.faultpoints import VARIABLE
 
 PACKAGE = __package__ or "checkpoint"
 ROOT = Path(__file__).parents[len(PACKAGE.split("."))]
+HANG_S = 100.0  # only a hang takes so long
 
 
 class Said(NamedTuple):
@@ -36,7 +37,7 @@ def start(run: Path, *, fault: str = "", **options: Any) -> subprocess.Popen[str
 def finish(process: subprocess.Popen[str]) -> Said:
     """Wait for a child's end and sort what it said."""
     try:
-        out, _ = process.communicate(timeout=20)
+        out, _ = process.communicate(timeout=HANG_S)
     except subprocess.TimeoutExpired:
         process.kill()
         process.communicate()

@@ -19,7 +19,7 @@ from qfbatch.errors import RunDirectoryError, RunDirectoryHeld, StorageError
 from qfbatch.records import Survey
 
 from .rows import COLUMNS, plan
-from .running import start
+from .running import HANG_S, start
 
 MANIFEST = Manifest("run-1", "now", "0.1", "3.11", "linux", {}, {}, Survey((), plan(2, 3), COLUMNS, 6, 60))
 
@@ -64,7 +64,7 @@ def test_second_process_is_told_who_holds_the_lock(layout: RunLayout) -> None:
     assert found is not None
     assert found.pid == pid
     os.kill(pid, signal.SIGKILL)
-    process.communicate(timeout=20)
+    process.communicate(timeout=HANG_S)
     assert holder(layout) is None
     with RunLock.acquire(layout):
         assert (holder(layout) or found).pid == os.getpid()

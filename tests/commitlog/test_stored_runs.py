@@ -108,7 +108,7 @@ def test_stopped_by_a_signal_and_resumed(
 ) -> None:
     """Ctrl-C commits every answered row: resumed, no row is paid twice; a complete run makes no call."""
     job = StoredJob(tmp_path, service, environ, script="echo,delay=0.05")
-    with job.session() as session:
+    with job.session("--concurrency", "2") as session:  # slowly, so that the signal comes in time
         session.watch(lambda: len(job.paid()) > 2 * CONCURRENCY)
         session.process.send_signal(signal.SIGINT)
         assert 130 == session.end().code

@@ -19,6 +19,7 @@ from .workload import Workload
 
 pytestmark = pytest.mark.slow
 ROWS = 300
+SLOWLY = ("--concurrency", "2")  # so that a busy machine acts before the run is over
 
 
 class Stopped:
@@ -35,7 +36,7 @@ class Stopped:
             rows=ROWS,
             shard_rows=80,
             concurrency=8,
-            models={"one": server.endpoint("echo,delay=0.01")},
+            models={"one": server.endpoint("echo,delay=0.02")},
             kinds=(),
         )
         self.job = self.workload.write(folder, server.base_url)
@@ -46,7 +47,7 @@ class Stopped:
             ledger.read()
             return ledger.total >= 140
 
-        with Session(self.job) as session:
+        with Session(self.job, *SLOWLY) as session:
             assert session.watch(some_paid)
             session.kill()
         drain(server, self.workload.models.values())
@@ -118,7 +119,7 @@ def test_journal_header_damaged(stopped: Stopped) -> None:
 @pytest.mark.parametrize(
     ("harm", "said"),
     [
-        pytest.param(zero_tail, "cut 4096 bytes of an unfinished write", id="zeros"),
+        pytest.param(zero_tail, "cut 4,096 bytes of an unfinished write", id="zeros"),
         pytest.param(lambda path: truncate(path, 0.97), "of an unfinished write off its end", id="cut"),
     ],
 )

@@ -47,7 +47,7 @@ def test_second_process_is_told_who_holds_it(
 def test_dead_holder_is_succeeded(tmp_path: Path, server: ScriptedServer, ledger: Ledger) -> None:
     """A holder that was killed leaves its name in the lock file and nothing else in the way."""
     workload = Workload(
-        rows=120, shard_rows=50, concurrency=8, models={"one": server.endpoint("echo,delay=0.05")}, kinds=()
+        rows=120, shard_rows=50, concurrency=8, models={"one": server.endpoint("echo,delay=0.2")}, kinds=()
     )
     job = workload.write(tmp_path, server.base_url)
 
@@ -58,5 +58,5 @@ def test_dead_holder_is_succeeded(tmp_path: Path, server: ScriptedServer, ledger
         assert holder.watch(begun)
         holder.kill()
     assert str(holder.process.pid) in (tmp_path / "run/run.lock").read_text()
-    assert run(job).code == 0
+    assert run(job, "--concurrency", "60").code == 0
     assert closed_rows(tmp_path / "run").height == 120

@@ -20,6 +20,7 @@ from .workload import Workload
 
 pytestmark = pytest.mark.slow
 ROWS, CONCURRENCY = 300, 8
+SLOWLY = ("--concurrency", "2")  # so that a busy machine acts before the run is over
 # Root may write anywhere; without these two capabilities it is a user like any other.
 DROP_AND_RUN = """
 import ctypes, os, sys
@@ -32,7 +33,7 @@ AS_A_USER = (sys.executable, "-c", DROP_AND_RUN) if os.geteuid() == 0 else ()
 
 def small_job(folder: Path, server: ScriptedServer) -> tuple[Workload, Path]:
     """A job of 300 rows in the folder, at an endpoint of its own."""
-    models = {"one": server.endpoint("echo,delay=0.01")}
+    models = {"one": server.endpoint("echo,delay=0.02")}
     workload = Workload(rows=ROWS, shard_rows=60, concurrency=CONCURRENCY, models=models, kinds=())
     return workload, workload.write(folder, server.base_url)
 
@@ -75,7 +76,7 @@ def test_full_disk_in_the_middle(limit: int, tmp_path: Path, server: ScriptedSer
         ledger.read()
         return ledger.total >= 100
 
-    with Session(job) as session:
+    with Session(job, *SLOWLY) as session:
         assert session.watch(some_paid)
         resource.prlimit(session.process.pid, resource.RLIMIT_FSIZE, (limit, limit))
         ended = session.end()
@@ -135,7 +136,7 @@ def test_folder_that_becomes_unwritable(tmp_path: Path, server: ScriptedServer, 
     """A folder whose permission is taken away in the middle stops the run with exit 4; it resumes."""
     workload, job = small_job(tmp_path, server)
     results = tmp_path / "run/results"
-    with Session(job, launcher=AS_A_USER) as session:
+    with Session(job, *SLOWLY, launcher=AS_A_USER) as session:
         assert session.watch(lambda: any(results.glob("*.parquet")))
         results.chmod(0o555)
         ended = session.end()

@@ -74,7 +74,7 @@ def test_signals_end_it_quietly(number: signal.Signals) -> None:
     assert set(said) == {"base_url", "endpoints"}
     assert said["base_url"].startswith("http://127.0.0.1:")
     process.send_signal(number)
-    out, err = process.communicate(timeout=20)
+    out, err = process.communicate(timeout=100)
     assert (process.returncode, out) == (0, "")
     assert "Traceback" not in err
     assert said["base_url"] in err
