@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from qfbatch.flow.stopping import StopButton
 from qfbatch.job.load import load_job
 from qfbatch.limits.quota import Quota
 from qfbatch.limits.shares import Usage
+from qfbatch.progress.events import Observer
 
 
 class LocalNode:
@@ -96,10 +98,18 @@ class LocalEngine:
         return True
 
 
-def run_in_process(job_file: Path, engine: LocalEngine, environ: Mapping[str, str]) -> RunResult:
+def run_in_process(
+    job_file: Path,
+    engine: LocalEngine,
+    environ: Mapping[str, str],
+    *,
+    options: RunOptions | None = None,
+    observe: Observer = lambda _: None,
+    button: StopButton | None = None,
+) -> RunResult:
     """Run a job on the nodes of this process."""
     job = load_job(job_file, environ=environ)
-    options = RunOptions(shared=True)
+    options = replace(options or RunOptions(), shared=True)
     clocks = Clocks()
     with open_session(job, options, now=clocks.now) as session:
         standing: Any = engine  # what a driver needs of one
@@ -107,9 +117,9 @@ def run_in_process(job_file: Path, engine: LocalEngine, environ: Mapping[str, st
             job,
             options,
             session,
-            lambda _: None,
+            observe,
             clocks=clocks,
-            button=StopButton(),
+            button=button or StopButton(),
             engine=standing,
             lost_after_s=60.0,
         )
