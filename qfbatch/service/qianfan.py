@@ -110,6 +110,14 @@ ERROR_CODES: dict[int, tuple[ErrorKind, Action]] = {
 }
 
 
+_RATE_HEADERS = (  # in the order of the fields of `RateSignals`
+    "x-ratelimit-limit-requests",
+    "x-ratelimit-limit-tokens",
+    "x-ratelimit-remaining-requests",
+    "x-ratelimit-remaining-tokens",
+)
+_NO_RATES = [None] * len(_RATE_HEADERS)
+
 _encoder = msgspec.json.Encoder()
 _HEADERS = {"Content-Type": "application/json"}
 
@@ -172,13 +180,11 @@ class QianfanV1:
 
     def rate_signals(self, header: Header) -> RateSignals | None:
         """The `X-Ratelimit-*` headers; limits are per minute."""
-        limit_requests = _number(header("x-ratelimit-limit-requests"))
-        limit_tokens = _number(header("x-ratelimit-limit-tokens"))
-        remaining_requests = _number(header("x-ratelimit-remaining-requests"))
-        remaining_tokens = _number(header("x-ratelimit-remaining-tokens"))
-        if limit_requests is limit_tokens is remaining_requests is remaining_tokens is None:
+        stated = [header(name) for name in _RATE_HEADERS]
+        if stated == _NO_RATES:
             return None
-        return RateSignals(limit_requests, limit_tokens, remaining_requests, remaining_tokens)
+        limit_requests, limit_tokens, requests, tokens = numbers = [_number(value) for value in stated]
+        return None if numbers == _NO_RATES else RateSignals(limit_requests, limit_tokens, requests, tokens)
 
 
 class QianfanStream(EventStream):

@@ -19,7 +19,7 @@ from urllib.parse import quote, urlsplit
 from qfbatch._version import __version__
 from qfbatch.records import Action, ErrorKind, Failure
 from qfbatch.transport.environment import authorities
-from qfbatch.transport.http1 import LATE, UNANSWERED, Http1Connection
+from qfbatch.transport.http1 import LATE, UNANSWERED, Http1Connection, Outbox
 from qfbatch.transport.reaching import addresses_of, reach
 from qfbatch.transport.seam import (
     CANNOT_BE_BUILT,
@@ -105,6 +105,7 @@ class DirectTransport:
         self._connections: set[Http1Connection] = set()
         self._trust = Trust()
         self.loop = asyncio.get_running_loop()
+        self._outbox = Outbox(self.loop)
         self._lost = asyncio.Event()
         self._closed = False
 
@@ -151,7 +152,7 @@ class DirectTransport:
                 reached = await reach(await addresses_of(origin.host, origin.port))
                 _prepare(reached)
                 _, connection = await loop.create_connection(
-                    lambda: Http1Connection(loop, self._forget),
+                    lambda: Http1Connection(loop, self._outbox, self._forget),
                     sock=reached,
                     ssl=tls,
                     server_hostname=None if tls is None else origin.host,
