@@ -662,6 +662,74 @@ def through(
 
 
 @pytest.mark.parametrize(
+    ("answer", "told"),
+    [
+        (
+            replying(b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n"),
+            Failure(
+                ErrorKind.CREDENTIALS,
+                Action.JOB,
+                "the proxy demands credentials (HTTP 407); they stand in its address: "
+                "http://USER:PASSWORD@HOST:PORT",
+                code=407,
+            ),
+        ),
+        (
+            replying(whole(b"", status=b"403 Forbidden")),
+            Failure(ErrorKind.CONNECTION, Action.RETRY, "the proxy refused to connect to the service"),
+        ),
+        (
+            close,
+            Failure(
+                ErrorKind.CONNECTION, Action.RETRY, "the proxy hung up instead of connecting to the service"
+            ),
+        ),
+        (
+            then(replying(b"HTTP/1.1 200 OK\r\n\r\n"), close),
+            Failure(
+                ErrorKind.CONNECTION,
+                Action.RETRY,
+                "TLS could not be agreed on with the service's or its proxy's host",
+            ),
+        ),
+    ],
+)
+def test_what_a_proxy_makes_of_a_tunnel(answer: Answer, told: Failure) -> None:
+    """Each way in which a proxy makes no connection has a sentence of its own, without address or token."""
+    seen, _ = through(
+        "https://service.invalid", lambda port: {"HTTPS_PROXY": f"http://me:word@127.0.0.1:{port}"}, answer
+    )
+    assert seen == told
+
+
+@pytest.mark.parametrize(
+    ("environ", "told"),
+    [
+        (
+            {"HTTPS_PROXY": "http://127.0.0.1:{port}"},
+            "the connection was refused: nothing listens at the proxy's address",
+        ),
+        ({"HTTPS_PROXY": "http://no-such-proxy.invalid:3128"}, "the name of the proxy's host is not known"),
+        (
+            {"HTTPS_PROXY": "http://127.0.0.1:{port}", "NO_PROXY": "service.invalid"},
+            "the name of the service's or its proxy's host is not known",
+        ),
+    ],
+)
+def test_a_proxy_that_cannot_be_reached(environ: dict[str, str], told: str) -> None:
+    """A proxy that is not there is told apart from a host that nobody knows."""
+
+    async def scenario() -> tuple[int, bytes] | Failure:
+        async with LoopbackServer(close) as gone:
+            port = gone.port
+        named = {name: value.format(port=port) for name, value in environ.items()}
+        async with opened(open_transport, "https://service.invalid", named) as transport:
+            return await exchanged(transport, call_to("https://service.invalid"))
+
+    assert run(scenario()) == Failure(ErrorKind.CONNECTION, Action.RETRY, told)
+
+
+@pytest.mark.parametrize(
     ("name", "form"),
     [
         ("HTTP_PROXY", "http://127.0.0.1:{port}"),

@@ -15,6 +15,7 @@ _STATUS = {
     400: (ErrorKind.INVALID_REQUEST, Action.ROW),
     401: (ErrorKind.CREDENTIALS, Action.JOB),
     403: (ErrorKind.PERMISSION, Action.JOB),
+    407: (ErrorKind.CREDENTIALS, Action.JOB),  # a proxy's word
     408: (ErrorKind.TIMEOUT, Action.RETRY),
     413: (ErrorKind.TOO_LONG, Action.ROW),
     425: (ErrorKind.SERVER, Action.RETRY),

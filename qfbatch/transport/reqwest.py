@@ -1,12 +1,15 @@
 """Calls through a full HTTP library (reqwest, in Rust), which knows proxies in all their forms.
 
-Foreign exceptions are translated in one place, and nothing of their text is kept but a fixed sentence per
-class: their messages carry the whole URL, access token included.
+Foreign exceptions are translated in one place, and nothing of their text is kept: their messages carry the
+whole URL, access token included. Why there is no connection stands in the layers below: each is known by how
+its message begins, or by the system's error number in it, and told in a sentence of ours.
 """
 
 from __future__ import annotations
 
 import asyncio
+import errno
+import re
 from collections.abc import AsyncIterator, Mapping
 from datetime import timedelta
 from types import TracebackType
@@ -218,10 +221,55 @@ def translate(error: foreign.PyreqwestError) -> TransportError:
     """The library's exception as ours, without its text."""
     if isinstance(error, foreign.BuilderError):
         return TransportError(CANNOT_BE_BUILT)
+    if isinstance(error, foreign.ConnectError) and (failure := _not_connected(error)) is not None:
+        return TransportError(failure)
     for kind_of_error, kind, message in _TRANSLATIONS:
         if isinstance(error, kind_of_error):
             return TransportError(Failure(kind, Action.RETRY, message))
     raise AssertionError("the last translation takes every library error")
+
+
+_PROXY_WANTS_CREDENTIALS = Failure(
+    ErrorKind.CREDENTIALS,
+    Action.JOB,
+    "the proxy demands credentials (HTTP 407); they stand in its address: http://USER:PASSWORD@HOST:PORT",
+    code=407,
+)
+# How the library's layers begin, most specific first, and what that means. Where the way to the proxy itself
+# failed, the layers below say why, and `{whose}` is the proxy's.
+_LAYERS = (
+    ("tunnel error: unsuccessful", "the proxy refused to connect to the service"),
+    ("tunnel error: unexpected end of file", "the proxy hung up instead of connecting to the service"),
+    ("dns error", "the name of {whose} host is not known"),
+    ("error resolving", "the name of {whose} host is not known"),
+    ("invalid peer certificate", "{whose} certificate cannot be verified"),
+    ("tls handshake eof", "TLS could not be agreed on with {whose} host"),
+    ("received ", "TLS could not be agreed on with {whose} host"),
+    ("peer ", "TLS could not be agreed on with {whose} host"),
+)
+_NUMBERS = {
+    errno.ECONNREFUSED: "the connection was refused: nothing listens at {whose} address",
+    errno.ECONNRESET: "the connection was reset while it was made",
+    errno.EHOSTUNREACH: "there is no way to {whose} address",
+    errno.ENETUNREACH: "there is no way to {whose} address",
+}
+_NUMBER = re.compile(r"\(os error ([0-9]+)\)$")
+
+
+def _not_connected(error: foreign.ConnectError) -> Failure | None:
+    """Why there is no connection, in our words; None where no layer is known."""
+    details = getattr(error, "details", None) or {}
+    layers = [str(cause.get("message", "")) for cause in details.get("causes", ())]
+    if any(layer.startswith("tunnel error: proxy authorization") for layer in layers):
+        return _PROXY_WANTS_CREDENTIALS
+    to_proxy = any(layer.startswith("tunnel error: failed to create") for layer in layers)
+    whose = "the proxy's" if to_proxy else "the service's or its proxy's"
+    found = [text for begin, text in _LAYERS if any(layer.startswith(begin) for layer in layers)]
+    found += [_NUMBERS.get(int(number[1]), "") for layer in layers if (number := _NUMBER.search(layer))]
+    told = next(filter(None, found), None)
+    if told is None:
+        return None
+    return Failure(ErrorKind.CONNECTION, Action.RETRY, told.format(whose=whose))
 
 
 _PROXY_FOR = {
