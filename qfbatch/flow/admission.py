@@ -195,6 +195,11 @@ class Lane:
         return sum(not door.health.refused for door in self.doors)
 
     @property
+    def some_up(self) -> bool:
+        """Whether an endpoint takes part in the rotation as it should."""
+        return any(door.health.up for door in self.doors)
+
+    @property
     def spotless(self) -> bool:
         """Whether there is an endpoint where nothing failed since it answered last."""
         return any(door.health.spotless for door in self.doors)
@@ -247,7 +252,7 @@ class Lane:
             return (only, now) if opens_at <= now else (None, opens_at)
         first_opens_at = NEVER
         # Where every endpoint is down, all are asked as if none were: the breaker then decides for the run.
-        some_up = any(door.health.up for door in self.doors)
+        some_up = self.some_up
         least_used_s = NEVER
         best: tuple[bool, float, float] | None = None
         found: Door | None = None

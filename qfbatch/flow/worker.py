@@ -163,7 +163,7 @@ class _Life:
                 self._succeeded(door, outcome, began)
                 return outcome
             course.drop(outcome, route.model)
-            final = await self._judge(door, self._policy(outcome))
+            final = await self._judge(door, self._policy(outcome), began)
             if final is not None:
                 return final
 
@@ -265,8 +265,8 @@ class _Life:
             return msgspec.structs.replace(failure, action=Action.RETRY)
         return failure
 
-    async def _judge(self, door: Door, failure: Failure) -> Failure | None:
-        """What becomes of the attempt after a failed call.
+    async def _judge(self, door: Door, failure: Failure, began: float) -> Failure | None:
+        """What becomes of the attempt after a failed call that began then.
 
         Returns:
             Its failure; None if it goes on with another call.
@@ -287,6 +287,8 @@ class _Life:
             self._refused(failure)
             raise RunStopping
         self.avoided = door
+        if door.health.was_tried_by(started=began) and self.route.lane.some_up:
+            return None  # the row was lent to find out about the endpoint
         if failure.action is Action.THROTTLE and self._goes_on(now):
             return None
         return failure

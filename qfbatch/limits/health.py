@@ -1,9 +1,9 @@
 """Whether an endpoint is worth asking: down after failures in a row, asked again by one call after a rest.
 
 Passing over an endpoint costs little while another one serves the same model, so few failures are enough; and
-the call that tries it again is a row's own, so the rest grows while it fails. The states are those of a
-circuit breaker (Nygard, Release It!, 2007): closed, open, half-open. An endpoint that refuses the whole job
-is out for good.
+the call that tries it again is a row's own, so the rest grows while it fails, and the row is asked elsewhere
+at once, without having spent an attempt. The states are those of a circuit breaker (Nygard, Release It!, 2007):
+closed, open, half-open. An endpoint that refuses the whole job is out for good.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ LONGEST_REST_S = 60.0
 class Health:
     """What is known of one endpoint of a model."""
 
-    __slots__ = ("_failures", "_probing", "_rest_began", "_rest_s", "_rests_until", "refused")
+    __slots__ = ("_failures", "_probing", "_rest_began", "_rest_s", "_rests_until", "_tried_at", "refused")
 
     def __init__(self) -> None:
         self._failures = 0
@@ -24,6 +24,7 @@ class Health:
         self._rest_began = float("-inf")
         self._rests_until: float | None = None
         self._probing = False
+        self._tried_at = float("-inf")
         self.refused = False
 
     @property
@@ -41,6 +42,10 @@ class Health:
         if self._rests_until is None:
             return float("-inf")
         return float("inf") if self._probing else self._rests_until
+
+    def was_tried_by(self, *, started: float) -> bool:
+        """Whether the call that started at `started` tried the endpoint after a rest, and failed."""
+        return started == self._tried_at
 
     def start(self) -> None:
         """A call starts there."""
@@ -78,6 +83,7 @@ class Health:
         elif now < self._rests_until:
             return None  # asked although it rests, for all others rest too
         else:
+            self._tried_at = started
             self._rest_s = min(2.0 * self._rest_s, LONGEST_REST_S)
         self._probing = False
         self._rest_began = now

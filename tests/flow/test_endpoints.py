@@ -256,6 +256,21 @@ def test_an_endpoint_that_is_down_is_probed_and_comes_back() -> None:
     assert 40 * 10 == pytest.approx(sum(back + 10 <= at < back + 20 for at in weak.answered), rel=0.1)
 
 
+def test_a_probe_costs_its_row_no_attempt() -> None:
+    """The row whose call finds a resting endpoint still down is asked elsewhere, with one attempt too."""
+    dead = Broken(DOWN)
+    services, models = endpoints({"dead": dead, "good": ScriptedService(lambda _: [answered()])})
+    once = RetryPolicy(retry_count=1)
+    ended = simulated(services, 4_000, limits=Quota(4), models=models, retry=once)
+    failed = [record for record in ended.records if record.status is Status.FAILED]
+    probes = len(dead.failed) - len(failed)
+    # Before it left, five calls in a row and those beside them failed; every later one was a probe.
+    assert len(failed) <= 5 + 4
+    assert 3 <= probes <= 8
+    lent = [record for record in ended.records if record.attempts == 2]
+    assert (probes, {("good", Status.SUCCEEDED)}) == (len(lent), {(r.endpoint, r.status) for r in lent})
+
+
 def test_a_run_whose_endpoints_are_all_down_stops_like_one_with_a_single_endpoint() -> None:
     """With nothing to fall back on all are asked on, and the breaker ends the run with exit code 5."""
     services, models = endpoints({name: ScriptedService(lambda _: [DOWN]) for name in "ab"})
