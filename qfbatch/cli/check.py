@@ -28,6 +28,7 @@ from qfbatch.scoring.scorers import refuse_missing
 @click.command("check")
 @job_argument
 @click.option("--offline", is_flag=True, help="Make no call: job file and input only.")
+@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Only the first N rows of the input.")
 @click.option(
     "--format",
     "form",
@@ -37,9 +38,17 @@ from qfbatch.scoring.scorers import refuse_missing
     help="How to print it.",
 )
 def command(
-    job_file: Path, overrides: tuple[str, ...], concurrency: int | None, *, offline: bool, form: str
+    job_file: Path,
+    overrides: tuple[str, ...],
+    concurrency: int | None,
+    *,
+    offline: bool,
+    limit: int | None,
+    form: str,
 ) -> None:
     """Validate the job file and every input row, then ask each model the first row, once.
+
+    With --limit rows after the first N are not looked at; a run validates all of them all the same.
 
     Says which credentials were found and where, whether the endpoint answers, which limits the service
     states, and what the first answer was. These calls are paid for like any other; --offline makes none.
@@ -50,9 +59,10 @@ def command(
     if as_text:
         click.echo(f"job file     ok: {job_file}, {numbers.things(len(job.models), 'model')}")
     shown = SurveyProgress()
-    survey = survey_input(job, lambda done, total: shown(Surveyed(done, total)))
+    survey = survey_input(job, lambda done, total: shown(Surveyed(done, total)), limit=limit)
     if as_text:
-        click.echo(f"input        ok: {_input(survey)}")
+        beyond = "" if limit is None else f", as far as the first {numbers.things(limit, 'row')}"
+        click.echo(f"input        ok: {_input(survey)}{beyond}")
     refuse_missing([column.name for column in survey.columns], scorers)
     if as_text and scorers:
         click.echo(f"evaluation   ok: {', '.join(scorer.name for scorer in scorers)}")

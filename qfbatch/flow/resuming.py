@@ -30,6 +30,7 @@ from qfbatch.flow.surveying import OnSurvey, survey_with_keys
 from qfbatch.job.settings import Job, ModelSettings
 from qfbatch.reader.changes import InputChange, changed_files
 from qfbatch.records import Survey
+from qfbatch.wording import count, things
 
 
 def is_replaceable(place: RunPlace, manifest: Manifest, job: Job) -> bool:
@@ -176,6 +177,7 @@ def _follow_on_disk(following: _Following) -> tuple[Manifest, list[str]]:
     notes = _close_journals(models, layout, manifest)
 
     def write(model: str, shard: int, table: pa.Table) -> None:
+        """Keep a shard's answers as a part of the results to come; those in force stay as they are."""
         write_part(
             succession.next.part(model, shard), table, run_id=manifest.run_id, model=model, shard=shard
         )
@@ -204,6 +206,7 @@ def _follow_in_log(following: _Following) -> tuple[Manifest, list[str]]:
     checkpoint.recover()
 
     def write(model: str, shard: int, table: pa.Table) -> None:
+        """Commit a shard's answers to the log of the new generation, under a claim of ours."""
         checkpoint.open_shard(model, shard)
         checkpoint.commit_table(model, shard, table)
 
@@ -213,7 +216,8 @@ def _follow_in_log(following: _Following) -> tuple[Manifest, list[str]]:
 
 
 def _told(difference: str, kept: int) -> str:
-    return f"the input changed: {difference}; {kept} answers kept, the results so far are in superseded/"
+    answers = things(kept, "answer")
+    return f"the input changed: {difference}; {answers} kept, the results so far are in superseded/"
 
 
 def _models_of(manifest: Manifest, job: Job) -> list[ModelSettings]:
@@ -252,8 +256,8 @@ def input_difference(before: RunPlace, now: bytes) -> str:
         return "its rows cannot be compared, for input.keys is missing"
     difference = count_differences(old, now)
     return (
-        f"{difference.new} rows new, {difference.gone} gone, {difference.changed} changed, "
-        f"{difference.same} the same"
+        f"{things(difference.new, 'row')} new, {count(difference.gone)} gone, "
+        f"{count(difference.changed)} changed, {count(difference.same)} the same"
     )
 
 
@@ -264,7 +268,9 @@ def _sizes(before: Survey, change: InputChange) -> list[str]:
         line = f"  {file.name}: changed"
         with suppress(OSError, ValueError):  # it is somewhere else now, or not among the changed ones
             place = lines.index(line)
-            lines[place] = f"{line}, from {file.size:,} to {Path(file.path).stat().st_size:,} bytes"
+            lines[place] = (
+                f"{line}, from {count(file.size)} to {things(Path(file.path).stat().st_size, 'byte')}"
+            )
     return lines
 
 

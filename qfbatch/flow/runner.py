@@ -249,6 +249,7 @@ class Run:
         asked, stop = tally.asked, self._stop
 
         async def work_next() -> bool:
+            """Take the next row all the way to the committer; False where there is none, or the run ends."""
             if committer.crowded:
                 await committer.wait_for_room()
             try:

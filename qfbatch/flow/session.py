@@ -127,6 +127,7 @@ def open_session(
     """
 
     def survey(keys: Path) -> Survey:
+        """The job's input, surveyed, with the keys of its rows written to that file."""
         return survey_with_keys(job, keys, on_survey)
 
     with _held(job, options, now) as tenure:

@@ -32,6 +32,7 @@ def stop_on_signals(
     """
 
     def received(signum: signal.Signals) -> None:
+        """End the run in order at the first signal, at once at the second one."""
         if stop.requested:
             now_or_never()
             return
@@ -41,6 +42,7 @@ def stop_on_signals(
         loop.call_later(grace_s, now_or_never)
 
     def pressed(signum: signal.Signals) -> None:
+        """The same from another thread: what it changes belongs to the loop."""
         loop.call_soon_threadsafe(received, signum)
 
     before = {}

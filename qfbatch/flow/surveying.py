@@ -16,8 +16,10 @@ from qfbatch.service.parameters import check_parameters
 OnSurvey = Callable[[int, int], None]
 
 
-def survey_input(job: Job, on_survey: OnSurvey | None = None, on_keys: OnKeys | None = None) -> Survey:
-    """Read the whole input once; see `reader.survey.survey`.
+def survey_input(
+    job: Job, on_survey: OnSurvey | None = None, on_keys: OnKeys | None = None, *, limit: int | None = None
+) -> Survey:
+    """Read the whole input once, or its first rows alone; see `reader.survey.survey`.
 
     Raises:
         InputError: the input is wrong, or cannot be read.
@@ -26,10 +28,11 @@ def survey_input(job: Job, on_survey: OnSurvey | None = None, on_keys: OnKeys | 
     all_rules = [dialect_named(api).rules for api in dict.fromkeys(map(job.api_of, job.models))]
 
     def problems(parameters: Mapping[str, Any]) -> Sequence[str]:
+        """What is wrong with a row's own parameters in any of the dialects, each thing once."""
         found = (problem for rules in all_rules for problem in check_parameters(rules, parameters))
         return list(dict.fromkeys(f"{problem.field}: {problem.message}" for problem in found))
 
-    return survey(job.input, check_parameters=problems, on_progress=on_survey, on_keys=on_keys)
+    return survey(job.input, check_parameters=problems, on_progress=on_survey, on_keys=on_keys, limit=limit)
 
 
 def survey_with_keys(job: Job, path: Path, on_survey: OnSurvey | None = None) -> Survey:
@@ -42,6 +45,7 @@ def survey_with_keys(job: Job, path: Path, on_survey: OnSurvey | None = None) ->
     found: list[Survey] = []
 
     def write(file: IO[bytes]) -> None:
+        """Survey the input, its rows' keys going into the file as they are found."""
         found.append(survey_input(job, on_survey, file.write))
 
     replace_file(path, write)

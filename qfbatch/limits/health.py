@@ -2,8 +2,8 @@
 
 Passing over an endpoint costs little while another one serves the same model, so few failures are enough; and
 the call that tries it again is a row's own, so the rest grows while it fails, and the row is asked elsewhere
-at once, without having spent an attempt. The states are those of a circuit breaker (Nygard, Release It!, 2007):
-closed, open, half-open. An endpoint that refuses the whole job is out for good.
+at once, without having spent an attempt. The states are those of a circuit breaker (Nygard, Release It!,
+2007): closed, open, half-open. An endpoint that refuses the whole job is out for good.
 """
 
 from __future__ import annotations

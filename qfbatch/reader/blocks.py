@@ -31,6 +31,27 @@ class Block(Protocol):
         """Columns in order of appearance, with the `kinds.Seen` flags of their values."""
 
 
+class FirstRows:
+    """A block's first rows, as a block.
+
+    Args:
+        block: the whole.
+        rows: how many, at least 1 and no more than it has.
+    """
+
+    def __init__(self, block: Block, rows: int) -> None:
+        self._block = block
+        self.rows: Sequence[dict[str, Any]] = block.rows[:rows]
+        self.numbers: Sequence[int] = block.numbers[:rows]
+        self.offsets: Sequence[int] = block.offsets[:rows]
+        last = self.numbers[-1]
+        self.problems: Sequence[InputError] = [p for p in block.problems if (p.source_row or 0) <= last]
+
+    def seen(self) -> Mapping[str, int]:
+        """See `Block.seen`: of the whole block, which is more than these rows may have."""
+        return self._block.seen()
+
+
 class RowStream(Protocol):
     """Rows of one file in order, for reading one shard after the other."""
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from qfbatch.errors import InputError
 from qfbatch.job.settings import InputSettings
 from qfbatch.prompts import prompter
-from qfbatch.reader.blocks import Block
+from qfbatch.reader.blocks import Block, FirstRows
 from qfbatch.reader.bytestream import file_bytes
 from qfbatch.reader.duplicates import DuplicateFinder
 from qfbatch.reader.files import Format, InputFile, find_files
@@ -38,14 +39,17 @@ def survey(
     check_parameters: CheckParameters | None = None,
     on_progress: OnProgress | None = None,
     on_keys: OnKeys | None = None,
+    limit: int | None = None,
 ) -> Survey:
-    """Reads and validates the whole input, in memory that does not grow with it.
+    """Reads and validates the whole input, or its first rows, in memory that does not grow with it.
 
     Args:
         settings: what to read.
         check_parameters: given a row's own parameters, says what is wrong with them.
         on_progress: is told how many bytes of how many have been read, after every block.
         on_keys: is given the `row_keys` of every row, block by block, in order.
+        limit: the first so many rows alone; what comes after them is not looked at, and files that are read
+            in part have no digest worth comparing.
 
     Raises:
         InputError: the first problems of the input, at most `problems.MAX_PROBLEMS`, in one message.
@@ -60,6 +64,7 @@ def survey(
             check_parameters=check_parameters,
             on_progress=on_progress,
             on_keys=on_keys,
+            limit=limit,
         )
         return surveyor.survey()
 
@@ -76,6 +81,7 @@ class _Surveyor:
         check_parameters: CheckParameters | None,
         on_progress: OnProgress | None,
         on_keys: OnKeys | None,
+        limit: int | None,
     ) -> None:
         self._settings = settings
         self._files = files
@@ -83,6 +89,7 @@ class _Surveyor:
         self._check_parameters = check_parameters
         self._on_progress = on_progress
         self._on_keys = on_keys
+        self._room = sys.maxsize if limit is None else limit  # for rows that are still to be looked at
         self._render = prompter(settings).render
         self._required = required_columns(settings)
         self._kinds = ColumnKinds(settings.columns)
@@ -95,7 +102,7 @@ class _Surveyor:
     def survey(self) -> Survey:
         """Reads all files and says what is there; raises what is wrong, all of it together."""
         self._bytes_total = sum(file.size for file in self._files)
-        read = [(file, source) for file in self._files if (source := self._file(file))]
+        read = [(file, source) for file in self._files if self._room and (source := self._file(file))]
         if self._settings.id is not None:
             self._check_unique([file for file, _ in read], self._settings.id)
         self._problems.raise_found()
@@ -119,7 +126,11 @@ class _Surveyor:
         try:
             before = source.stamp()
             for block in self._blocks(file, before.size, digest.update):
-                self._block(file.name, block)
+                part = block if len(block.rows) < self._room else FirstRows(block, self._room)
+                self._room -= len(part.rows)
+                self._block(file.name, part)
+                if not self._room:
+                    break
             after = source.stamp()
         except OSError as error:
             self._problems.add(InputError(f"cannot be read: {error.strerror}", source_file=file.name))

@@ -184,7 +184,7 @@ def test_plan_of_a_changed_input(desk: Desk) -> None:
     before = desk.texts()
     desk.rows(["a", "B", "c", "d"])
     found = plan(desk)
-    assert "1 rows new, 0 gone, 1 changed, 2 the same" in found["stands"]
+    assert "1 row new, 0 gone, 1 changed, 2 the same" in found["stands"]
     assert [found["models"][0][key] for key in ("done", "left")] == [2, 2]
     assert desk.texts() == before
 
@@ -235,6 +235,16 @@ def test_check_for_programs(keyed_desk: Desk) -> None:
     assert OAUTH["QIANFAN_SK"] not in done.out + done.err
     offline = json.loads(keyed_desk.type("check", "job.yaml", "--format", "json", "--offline").out)
     assert offline == {**found, "models": []}
+
+
+def test_check_of_the_first_rows(desk: Desk) -> None:
+    """With a limit a check looks at so many rows and says so; without one it finds what is wrong beyond."""
+    desk.rows(["a", "b", {"id": "c", "prompt": ""}])
+    desk.job()
+    done = desk.type("check", "job.yaml", "--offline", "--limit", "2")
+    assert done.code == 0
+    assert "ok: 2 rows in 1 file, 4 prompt tokens estimated, as far as the first 2 rows" in done.out
+    assert desk.type("check", "job.yaml", "--offline").code == 3
 
 
 def test_check_offline(desk: Desk) -> None:

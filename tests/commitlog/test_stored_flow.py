@@ -92,7 +92,7 @@ def test_a_changed_input_is_refused(job: StoredJob, environ: dict[str, str]) -> 
     with pytest.raises(RunMismatch, match=r"input.jsonl: changed") as caught:
         run(job, environ)
     assert "--accept-input-change" in caught.value.hint
-    assert "1 rows new" in str(caught.value)
+    assert "1 row new" in str(caught.value)
     assert 5 == len(job.answers())
 
 

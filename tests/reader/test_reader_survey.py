@@ -53,6 +53,22 @@ def test_what_a_survey_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 @pytest.mark.parametrize(
+    ("limit", "rows", "names"), [(1, 1, ["a"]), (3, 3, ["a", "b"]), (9, 4, ["a", "b", "c"])]
+)
+def test_only_the_first_rows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: int, rows: int, names: list[str]
+) -> None:
+    """Rows within the limit are checked and counted; what comes after them may be wrong, or no row at all."""
+    monkeypatch.chdir(tmp_path)
+    Path("a.jsonl").write_bytes(jsonl([{"prompt": "a b"}, {"prompt": "c"}]))
+    Path("b.jsonl").write_bytes(jsonl([{"prompt": "d"}]) + (b"" if limit > 3 else b"nonsense\n"))
+    Path("c.jsonl").write_bytes(jsonl([{"prompt": "e"}] if limit > 3 else []))
+    found = survey(settings("a.jsonl", "b.jsonl", "c.jsonl", id=None, shard_rows=2), limit=limit)
+    assert (rows, names) == (found.rows, [file.name.removesuffix(".jsonl") for file in found.files])
+    assert rows == sum(shard.rows for shard in found.shards)
+
+
+@pytest.mark.parametrize(
     ("values", "kind"),
     [
         (["a", None, "b"], "string"),

@@ -100,7 +100,7 @@ def test_a_changed_input_is_counted_and_refused_until_accepted(tmp_path: Path) -
     with pytest.raises(RunMismatch) as refused:
         follow_input(job, layout, manifest, accept=False, on_survey=None)
 
-    counted = "1 rows new, 2 gone, 1 changed, 7 the same"
+    counted = "1 row new, 2 gone, 1 changed, 7 the same"
     assert f"{layout.path} was started on other input: {counted}:" == refused.value.message.splitlines()[0]
     assert scan_results(layout).collect().sort("row_id").equals(before)
     assert not (layout.path / "next").exists()
