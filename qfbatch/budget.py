@@ -29,7 +29,7 @@ def uncounted_note(job: Job, spent: Mapping[str, float]) -> str | None:
 
 
 def _counts(job: Job, currency: str) -> bool:
-    return not currency or any(model.price and model.price.currency == currency for model in job.models)
+    return not currency or any(price.currency == currency for model in job.models for price in model.prices)
 
 
 class BudgetGuard:

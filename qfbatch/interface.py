@@ -57,8 +57,9 @@ def load_job(
     Args:
         path: the job file; paths in it are relative to the working directory.
         overrides: values by dotted path that replace the file's, as `--set` does: `{"limits.qps": 2}`.
-        prices: prices that replace the file's: by model name, or what is called for each model and may answer
-            None to leave the file's. A subclass of `Price` may work out costs in its own way.
+        prices: prices that replace the models' in the file (not an endpoint's own): by model name, or what is
+            called for each model and may answer None to leave the file's. A subclass of `Price` may work out
+            costs in its own way.
         environ: what `${NAME}`, the default address and later credentials are read from; by default the
             process's environment over the `.env` of the working directory.
 

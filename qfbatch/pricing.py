@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from qfbatch.records import Usage
@@ -46,3 +47,24 @@ class Price:
         if self.unit_hour is None:
             return None
         return self.unit_hour * self.units * wall_s / SECONDS_PER_HOUR
+
+
+def mixed(parts: Sequence[tuple[Price | None, float]]) -> Price | None:
+    """The price of tokens to expect where calls go to places with prices of their own.
+
+    Args:
+        parts: the price at each place, None for nothing, and its part of the calls; one currency in all.
+
+    Returns:
+        The price itself where it is the same everywhere; None where no place has one.
+    """
+    first = parts[0][0]
+    if all(price == first for price, _ in parts):
+        return first
+    whole = sum(part for _, part in parts)
+    known = [(price, part / whole) for price, part in parts if price is not None]
+    return Price(
+        prompt_per_1k=sum(part * (price.of_tokens(1000, 0) or 0.0) for price, part in known),
+        completion_per_1k=sum(part * (price.of_tokens(0, 1000) or 0.0) for price, part in known),
+        currency=known[0][0].currency,
+    )

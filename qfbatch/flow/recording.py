@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 from msgspec import Struct
 
-from qfbatch.job.settings import ModelSettings
+from qfbatch.pricing import Price
 from qfbatch.records import Completion, Dropped, Failure, Record, Request, Status
 from qfbatch.retry import Outcome
 from qfbatch.service.parameters import as_sent
@@ -23,7 +23,8 @@ class Course(Struct):
         started_at, finished_at: of the first call's start and the last one's end, seconds since the epoch.
         latency_s, time_to_first_token_s: of the last call.
         discarded_tokens: known to be paid for answers that had to be dropped.
-        discarded_cost: of these; None where nothing was dropped or tokens have no price.
+        discarded_cost: of these, in `currency`; None where nothing was dropped or tokens have no price.
+        currency: of `discarded_cost`.
     """
 
     attempts: int = 0
@@ -34,15 +35,17 @@ class Course(Struct):
     time_to_first_token_s: float | None = None
     discarded_tokens: int = 0
     discarded_cost: float | None = None
+    currency: str | None = None
 
-    def drop(self, failure: Failure, model: ModelSettings) -> None:
-        """A call failed; where its answer was paid for all the same, that is counted."""
+    def drop(self, failure: Failure, price: Price | None) -> None:
+        """A call failed; where its answer was paid for all the same, at this price, that is counted."""
         if failure.usage is None:
             return
         self.discarded_tokens += failure.usage.total_tokens
-        cost = None if model.price is None else model.price.of_usage(failure.usage)
-        if cost is not None:
+        cost = None if price is None else price.of_usage(failure.usage)
+        if price is not None and cost is not None:
             self.discarded_cost = (self.discarded_cost or 0.0) + cost
+            self.currency = price.currency
 
 
 def carried_on(record: Record, before: Dropped | None) -> Record:
@@ -64,22 +67,22 @@ def carried_on(record: Record, before: Dropped | None) -> Record:
 
 
 def record_of(
-    request: Request, model: ModelSettings, endpoint: str, course: Course, outcome: Outcome
+    request: Request, price: Price | None, endpoint: str, course: Course, outcome: Outcome
 ) -> Record:
     """The row's record.
 
     Args:
         request: what was asked.
-        model: of whom.
-        endpoint: where, the last time.
+        price: of the endpoint asked last; None where the job states none.
+        endpoint: its name.
         course: what it took.
         outcome: what came of it.
     """
     answer = _NO_ANSWER if isinstance(outcome, Failure) else outcome
     failure = outcome if isinstance(outcome, Failure) else None
-    usage, price = answer.usage, model.price
+    usage = answer.usage
     cost = None if price is None or failure is not None else price.of_usage(usage)
-    unpriced = price is None or (cost is None and course.discarded_cost is None)
+    currency = course.currency if price is None or cost is None else price.currency
     # In the order of its fields, unnamed: this is on the way of every row, and naming them takes eight times
     # as long. A test holds each to its field.
     return Record(
@@ -108,7 +111,7 @@ def record_of(
         course.discarded_tokens,
         course.discarded_cost,
         cost,
-        None if unpriced or price is None else price.currency,
+        currency,
         None if failure is None else failure.kind,
         None if failure is None else failure.code,
         None if failure is None else failure.message,

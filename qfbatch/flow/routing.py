@@ -19,6 +19,7 @@ from qfbatch.flow.connecting import Connection
 from qfbatch.job.settings import EndpointSettings, Job, ModelSettings, ServiceSettings
 from qfbatch.limits.gate import Gate
 from qfbatch.limits.quota import Quota, stricter
+from qfbatch.pricing import Price
 from qfbatch.records import ErrorKind
 from qfbatch.retry import RetryPolicy
 from qfbatch.service.dialect import Dialect
@@ -43,10 +44,12 @@ class Target:
 
     Attributes:
         settings: how it is called.
+        price: of its answers; None where the job states none.
         dialect, transport, authorizer: what is said, how it travels, on whose account.
     """
 
     settings: EndpointSettings
+    price: Price | None
     dialect: Dialect
     transport: Transport
     authorizer: Authorizer
@@ -101,7 +104,8 @@ def open_routes(
         targets = []
         for endpoint in endpoints:
             found = connections[endpoint.service]
-            targets.append(Target(endpoint, found.dialect, found.transport, found.authorizer))
+            price = model.price_at(endpoint)
+            targets.append(Target(endpoint, price, found.dialect, found.transport, found.authorizer))
         lane = admission.lane(model.name, passages.of(model))
         routes.append(Route(model, tuple(targets), lane, breaker(model), job.retry))
     return routes

@@ -48,7 +48,7 @@ class Watch:
             before = tally.standing()
             works[model.name] = ModelWork(
                 tally=tally,
-                price=model.price,
+                price=model.expected_price,
                 estimated_tokens=found.estimated_prompt_tokens * rows / max(1, found.rows),
                 rows=rows,
                 done_tokens=before.prompt_tokens,

@@ -53,10 +53,10 @@ class WithinBudget:
         if not self._guard.limited:
             return await work(route, request, around)
         tokens = request.estimated_tokens + route.expected_completion
-        price = route.model.price
-        cost = 0.0
-        if price is not None:
-            cost = price.of_tokens(request.estimated_tokens, int(route.expected_completion)) or 0.0
+        asked = (request.estimated_tokens, int(route.expected_completion))
+        # Which endpoint it will be is not known yet: the dearest one's price keeps what there is.
+        prices = [target.price for target in route.targets]
+        cost = max(0.0 if price is None else price.of_tokens(*asked) or 0.0 for price in prices)
         self._guard.reserve(tokens, cost)
         try:
             record = await work(route, request, around)

@@ -162,7 +162,7 @@ class _Life:
             if isinstance(outcome, Completion):
                 self._succeeded(door, outcome, began)
                 return outcome
-            course.drop(outcome, route.model)
+            course.drop(outcome, route.targets[door.number].price)
             final = await self._judge(door, self._policy(outcome), began)
             if final is not None:
                 return final
@@ -197,7 +197,8 @@ class _Life:
 
     def record(self, outcome: Outcome) -> Record:
         """The row's record."""
-        return record_of(self.request, self.route.model, self._endpoint, self.course, outcome)
+        price = None if self.target is None else self.target.price
+        return record_of(self.request, price, self._endpoint, self.course, outcome)
 
     def _aim(self, target: Target) -> tuple[Target, Call]:
         """The call to `target`, made once for as long as attempts go there."""

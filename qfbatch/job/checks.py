@@ -91,9 +91,21 @@ def _check_models(findings: Findings, data: Any) -> None:
         if isinstance(name, str) and first.setdefault(name, index) != index:
             message = f"models[{first[name]}] has the same name; results are told apart by it"
             findings.add(("models", index, "name"), message)
-        price = model.get("price")
-        if isinstance(price, dict):
-            _check_price(findings, ("models", index, "price"), price)
+        prices = _prices_of(index, model)
+        for loc, price in prices:
+            _check_price(findings, loc, price)
+            if price.get("currency", _CURRENCY) != prices[0][1].get("currency", _CURRENCY):
+                message = "is not that of the model's other prices; a model has one currency"
+                findings.add((*loc, "currency"), message)
+
+
+def _prices_of(index: int, model: dict[str, Any]) -> list[tuple[Loc, dict[str, Any]]]:
+    """The prices that a model and its endpoints state, each with its place."""
+    owners: list[tuple[Loc, dict[str, Any]]] = [(("models", index), model)]
+    owners += [(("models", index, "endpoints", place), end) for place, end in mappings(model, "endpoints")]
+    return [
+        ((*loc, "price"), price) for loc, owner in owners if isinstance(price := owner.get("price"), dict)
+    ]
 
 
 def _check_price(findings: Findings, loc: Loc, price: dict[str, Any]) -> None:
@@ -107,7 +119,7 @@ def _check_budget(findings: Findings, data: Any) -> None:
     if mapping(data, "budget").get("max_cost") is None:
         return
     loc = ("budget", "max_cost")
-    priced = [mapping(model, "price") for _, model in mappings(data, "models") if mapping(model, "price")]
+    priced = [price for index, model in mappings(data, "models") for _, price in _prices_of(index, model)]
     currencies = {str(price.get("currency", _CURRENCY)) for price in priced}
     if not currencies:
         findings.add(loc, "no model has a price, so no cost is known; give models[].price", key=True)

@@ -191,6 +191,9 @@ class EndpointSection(StrictSection):
     limits: LimitsSection | None = Field(
         default=None, description="this endpoint's own limits, beside the model's and the run's"
     )
+    price: PriceSection | None = Field(
+        default=None, description="what its answers cost, if not as its model's; in one currency with that"
+    )
     quota: Text | None = Field(default=None, description="the name under quotas of limits it shares")
 
 
@@ -321,6 +324,7 @@ SECTIONS: dict[tuple[str, ...], type[BaseModel]] = {
     ("models", "endpoints"): EndpointSection,
     ("models", "endpoints", "service"): ServiceSection,
     ("models", "endpoints", "limits"): LimitsSection,
+    ("models", "endpoints", "price"): PriceSection,
     ("retry",): RetrySection,
     ("limits",): LimitsSection,
     ("quotas",): QuotaSection,  # under a name of the user's own

@@ -153,6 +153,7 @@ def _endpoint(
         weight=section.weight,
         quota=None if section.limits is None else _quota(_within(section.limits, around)),
         shared_quota=section.quota or model.quota,
+        price=None if section.price is None else _price(section.price),
     )
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from qfbatch.limits.quota import Quota
-from qfbatch.pricing import Price
+from qfbatch.pricing import Price, mixed
 from qfbatch.retry import RetryPolicy
 from qfbatch.service.qianfan import QIANFAN_V1_ACCESS
 from qfbatch.storage.access import StorageAccess
@@ -80,6 +80,7 @@ class EndpointSettings:
         weight: its part of the model's calls, against the other endpoints' weights.
         quota: its own limits, beside the model's and the run's.
         shared_quota: the name of the quota it shares with others; None where it shares none.
+        price: of its answers; None: the model's.
     """
 
     name: str
@@ -88,6 +89,7 @@ class EndpointSettings:
     weight: float = 1.0
     quota: Quota | None = None
     shared_quota: str | None = None
+    price: Price | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +102,7 @@ class ModelSettings:
         parameters: body fields sent beside the prompt: the job's, overridden by the model's own; includes
             `stream` and whatever stood under `extra`.
         quota: the model's own limits, beside the run's.
-        price: None where the job states none.
+        price: where an endpoint has none of its own; None where the job states none.
         service: which service has it; None: the job's.
         shared_quota: the name of the quota its one endpoint shares with others.
         endpoints: the places that serve it, where the job lists them; they all speak one dialect.
@@ -114,6 +116,22 @@ class ModelSettings:
     service: ServiceSettings | None = None
     shared_quota: str | None = None
     endpoints: tuple[EndpointSettings, ...] = ()
+
+    def price_at(self, endpoint: EndpointSettings) -> Price | None:
+        """What answers of this endpoint cost; None where the job states nothing."""
+        return self.price if endpoint.price is None else endpoint.price
+
+    @property
+    def expected_price(self) -> Price | None:
+        """Of tokens, endpoints being asked by their weights; None where the job states none."""
+        return mixed([(self.price_at(end), end.weight) for end in self.endpoints] or [(self.price, 1.0)])
+
+    @property
+    def prices(self) -> tuple[Price, ...]:
+        """Every price in force, the model's own once, in one currency."""
+        own = [endpoint.price for endpoint in self.endpoints]
+        general = [self.price] if None in own or not own else []
+        return tuple(price for price in (*general, *own) if price is not None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -346,7 +346,7 @@ def _model_plan(
 ) -> ModelPlan:
     prompt_tokens = round(work.estimated_tokens * expected.correction)
     completion_tokens = round(work.left * expected.completion_tokens)
-    price = model.price
+    price = model.expected_price
     return ModelPlan(
         name=model.name,
         endpoint=", ".join(endpoint.name for endpoint in job.endpoints_of(model)),
@@ -365,8 +365,14 @@ def _model_plan(
         latency_basis=expected.latency_basis,
         correction=expected.correction,
         time_s=time_s,
-        time_cost=None if price is None else price.of_time(wall_s),
+        time_cost=_time_cost(model, wall_s),
     )
+
+
+def _time_cost(model: ModelSettings, wall_s: float) -> float | None:
+    """Of all its compute units; None where none are billed."""
+    costs = [cost for price in model.prices if (cost := price.of_time(wall_s)) is not None]
+    return sum(costs) if costs else None
 
 
 def _costs(models: Sequence[ModelPlan]) -> dict[str, float]:

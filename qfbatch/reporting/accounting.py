@@ -144,14 +144,15 @@ def activity(stays: Sequence[Stay], summary: Summary, *, running: bool, group_ro
     )
 
 
-def with_time_costs(summary: Summary, prices: Mapping[str, Price]) -> Summary:
+def with_time_costs(summary: Summary, prices: Mapping[str, Sequence[Price]]) -> Summary:
     """The summary with what units billed by the hour came to.
 
     A model's units are taken to be kept for all the time that the run was active, whichever model was asked.
 
     Args:
         summary: of the run.
-        prices: by model; a model without a row costs its time, too, but has no figures to stand with.
+        prices: by model, in one currency each; a model without a row costs its time, too, but has no figures
+            to stand with.
     """
     found = {model: _time_cost(price, summary.active_s) for model, price in prices.items()}
     costs = {model: cost for model, cost in found.items() if cost is not None}
@@ -173,11 +174,13 @@ def with_time_costs(summary: Summary, prices: Mapping[str, Price]) -> Summary:
     )
 
 
-def _time_cost(price: Price, active_s: float) -> TimeCost | None:
-    amount = price.of_time(active_s)
-    if amount is None:
+def _time_cost(prices: Sequence[Price], active_s: float) -> TimeCost | None:
+    found = [(price, cost) for price in prices if (cost := price.of_time(active_s)) is not None]
+    if not found:
         return None
-    return TimeCost(price.currency, amount, price.units * active_s / SECONDS_PER_HOUR)
+    units = sum(price.units for price, _ in found)
+    amount = sum(cost for _, cost in found)
+    return TimeCost(found[0][0].currency, amount, units * active_s / SECONDS_PER_HOUR)
 
 
 def outcome(predictions: Sequence[Prediction], summary: Summary) -> Outcome | None:

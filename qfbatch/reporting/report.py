@@ -91,11 +91,14 @@ def json_columns(manifest: Manifest) -> frozenset[str]:
     return frozenset(column.name for column in manifest.survey.columns if column.kind == "json")
 
 
-def _prices(models: Sequence[Mapping[str, Any]]) -> dict[str, Price]:
-    """The prices of the job as last in force."""
-    return {
-        str(model["name"]): msgspec.convert(model["price"], Price) for model in models if model.get("price")
-    }
+def _prices(models: Sequence[Mapping[str, Any]]) -> dict[str, list[Price]]:
+    """The prices of the job as last in force: a model's where an endpoint has none, and its endpoints'."""
+    found = {}
+    for model in models:
+        own = [endpoint.get("price") for endpoint in model.get("endpoints", ())]
+        general = [model.get("price")] if not all(own) or not own else []
+        found[str(model["name"])] = [msgspec.convert(price, Price) for price in (*general, *own) if price]
+    return found
 
 
 __all__ = ["json_columns", "report_on"]

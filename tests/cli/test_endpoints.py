@@ -100,6 +100,57 @@ def test_a_killed_run_resumes_with_other_endpoints(desk: Desk) -> None:
     assert (refused.code, "models.m.endpoint: was " in refused.err) == (4, True)
 
 
+def test_each_endpoint_has_its_price(desk: Desk) -> None:
+    """A row costs what the endpoint that answered it charges; plan, report and budget go by that."""
+    desk.rows(["a b c d"] * 40)
+    dear, cheap, plain = (desk.server.endpoint("echo") for _ in range(3))
+
+    def price(per_1k: float, **more: Any) -> dict[str, Any]:
+        return {"prompt_per_1k": per_1k, "completion_per_1k": per_1k, **more}
+
+    ends: list[dict[str, Any]] = [
+        {"endpoint": dear, "name": "dear", "price": price(2000)},
+        {"endpoint": cheap, "name": "cheap", "price": price(500, unit_hour=3.6)},
+        {"endpoint": plain, "name": "plain"},
+    ]
+    model = {"name": "m", "endpoints": ends, "price": price(1000, unit_hour=7.2, units=2)}
+    desk.job(models=[model], budget={"max_cost": 100})
+    plan = json.loads(desk.type("plan", "job.yaml", "--format", "json").out)["models"][0]
+    assert plan["cost"] == pytest.approx(
+        (plan["prompt_tokens"] + plan["completion_tokens"]) * (2.0 + 0.5 + 1.0) / 3
+    )
+    assert plan["time_cost"] == pytest.approx(plan["time_s"] * (3.6 + 7.2 * 2) / 3600)
+    assert desk.type("run", "job.yaml", "--concurrency", "1").code == 6
+    desk.job(models=[model], budget={"max_cost": 1000})
+    assert desk.type("run", "job.yaml").code == 0
+    found = desk.results().select("endpoint", "cost", "total_tokens", "currency")
+    charged = {"dear": 2.0, "cheap": 0.5, "plain": 1.0}
+    assert set(found["endpoint"]) == set(charged)
+    for endpoint, cost, tokens, currency in found.iter_rows():
+        assert (cost, currency) == (pytest.approx(tokens * charged[endpoint]), "CNY")
+    report = json.loads(desk.type("report", "job.yaml", "--by", "endpoint", "--format", "json").out)
+    summary = report["runs"][0]["summary"]
+    costs = {group["group"]["endpoint"]: group["cost"][0]["amount"] for group in summary["groups"]}
+    assert costs == {
+        endpoint: pytest.approx(found.filter(found["endpoint"] == endpoint)["cost"].sum())
+        for endpoint in charged
+    }
+    (units,) = summary["total"]["time_cost"]
+    assert units["unit_hours"] == pytest.approx(3 * report["runs"][0]["activity"]["active_s"] / 3600)
+
+
+def test_a_model_has_one_currency(desk: Desk) -> None:
+    """Prices of a model and its endpoints in two currencies are refused, at their line."""
+    desk.rows(1)
+    ends = [
+        {"endpoint": "a", "price": {"prompt_per_1k": 1}},
+        {"endpoint": "b", "price": {"prompt_per_1k": 1, "currency": "USD"}},
+    ]
+    desk.job(models=[{"name": "m", "endpoints": ends}])
+    done = desk.type("plan", "job.yaml")
+    assert (done.code, "a model has one currency" in done.err) == (2, True)
+
+
 def test_models_of_different_services_in_one_job(desk: Desk) -> None:
     """One job asks a V1 service, an OpenAI-compatible one and a chat, each with what it understands."""
     desk.rows(12)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import msgspec
 
 from qfbatch.flow.recording import Course, record_of
-from qfbatch.job.settings import ModelSettings
 from qfbatch.pricing import Price
 from qfbatch.records import Action, Completion, ErrorKind, Failure, Record, Request, Status, Usage
 
@@ -29,6 +28,7 @@ COURSE = Course(
     time_to_first_token_s=0.75,
     discarded_tokens=13,
     discarded_cost=0.5,
+    currency="CNY",
 )
 SAME_IN_BOTH = {
     "row_id": "row-7",
@@ -51,7 +51,6 @@ SAME_IN_BOTH = {
     "columns": {"topic": "sky"},
 }
 PRICE = Price(prompt_per_1k=1000.0, completion_per_1k=2000.0)
-MODEL = ModelSettings(name="m", endpoint="east", price=PRICE)
 USAGE = Usage(4, 5, 9)
 
 
@@ -93,7 +92,7 @@ def test_an_answer_lands_in_its_fields() -> None:
         "created": 1_700_000_001,
         "extra": '{"logprobs":1}',
     }
-    assert expected == held(record_of(REQUEST, MODEL, "east", COURSE, answer))
+    assert expected == held(record_of(REQUEST, PRICE, "east", COURSE, answer))
 
 
 def test_a_failure_lands_in_its_fields() -> None:
@@ -106,4 +105,6 @@ def test_a_failure_lands_in_its_fields() -> None:
         "error_code": 336100,
         "error_message": "internal error",
     }
-    assert expected == held(record_of(REQUEST, MODEL, "east", COURSE, failure))
+    assert expected == held(record_of(REQUEST, PRICE, "east", COURSE, failure))
+    # Where the endpoint asked last has no price, what another one was paid for keeps its currency.
+    assert expected == held(record_of(REQUEST, None, "east", COURSE, failure))

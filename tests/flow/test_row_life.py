@@ -67,7 +67,9 @@ class Life:
         self.stop.on_request(admission.close)
         route = Route(
             model=ModelSettings("m", "ep", price=Price(1.0, 2.0)),
-            targets=(Target(EndpointSettings("ep", "ep", ServiceSettings()), wire, wire, wire),),
+            targets=(
+                Target(EndpointSettings("ep", "ep", ServiceSettings()), Price(1.0, 2.0), wire, wire, wire),
+            ),
             lane=admission.lane("m", [Passage(Gate(Quota(), loop.time()))]),
             breaker=Breaker(BreakerPolicy(), loop.time()),
             retry=self._retry,

@@ -65,10 +65,11 @@ def test_no_time_has_no_rate() -> None:
 def test_units_cost_the_time_that_the_run_was_active() -> None:
     """By model and, by currency, in all; a model without a row keeps its units, too."""
     prices = {
-        "yi-34b": Price(unit_hour=36.0, units=2),
-        "pythia": Price(unit_hour=18.0, currency="CNY"),
-        "idle": Price(unit_hour=3.6, currency="USD"),
-        "free": Price(prompt_per_1k=1.0),
+        "yi-34b": [Price(unit_hour=36.0), Price(prompt_per_1k=1.0), Price(unit_hour=36.0)],
+        "pythia": [Price(unit_hour=18.0, currency="CNY")],
+        "idle": [Price(unit_hour=3.6, currency="USD")],
+        "free": [Price(prompt_per_1k=1.0)],
+        "none": [],
     }
     summary = with_time_costs(summarise(frame([succeeded(0), succeeded(9, "pythia")])), prices)
     costs = {figures.model: figures.time_cost for figures in summary.models}
