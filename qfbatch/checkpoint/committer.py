@@ -16,6 +16,7 @@ from qfbatch.checkpoint.interface import JOURNAL_GROUP_ROWS, Key, OnClosed, OnCo
 from qfbatch.checkpoint.journal import JournalWriter, encode_line
 from qfbatch.checkpoint.parts import PartSummary
 from qfbatch.checkpoint.store import Checkpoint
+from qfbatch.checkpoint.waiting import Waiting
 from qfbatch.records import Record
 
 
@@ -27,8 +28,7 @@ class Committer:
     process pays again for its rows in flight and one group. To keep the disk and the loop both busy under
     that bound, a group is written once it is half full, and its other half fills meanwhile.
 
-    Any failure (a `StorageError`, an error of a callback) is kept: every later call raises it, who waits is
-    woken, nothing more is accepted.
+    Any failure is kept, see `waiting`.
 
     Args:
         checkpoint: the recovered checkpoint.
@@ -64,9 +64,7 @@ class Committer:
         self._sealed: set[Key] = set()  # from `finish` until the part is in place
         self._closing: asyncio.Queue[Key | None] = asyncio.Queue()
         self._due = asyncio.Event()
-        self._room = asyncio.Event()
-        self._failed = asyncio.Event()
-        self._error: Exception | None = None
+        self._waiting = Waiting(lambda: self.crowded)
         self._timer: asyncio.TimerHandle | None = None
         self._ending = False
         self._tasks: tuple[asyncio.Task[None], ...] = ()
@@ -103,8 +101,8 @@ class Committer:
             StorageError: an earlier commit failed.
             ValueError: the record's shard is finished and not closed yet, or the committer is closed.
         """
-        if self._error is not None:
-            raise self._error
+        if self._waiting.error is not None:
+            raise self._waiting.error
         key = record.model, record.shard
         if self._ending or key in self._sealed:
             raise ValueError(f"append to {record.model}, shard {record.shard} after its end")
@@ -127,7 +125,7 @@ class Committer:
         Raises:
             StorageError: an earlier commit or merge failed.
         """
-        self._check()
+        self._waiting.check()
         if self._ending:
             raise ValueError("finish after close")
         key = model, shard
@@ -142,16 +140,11 @@ class Committer:
         Raises:
             StorageError: a commit or merge failed, before or while waiting.
         """
-        self._check()
-        while self.crowded:
-            self._room.clear()
-            await self._room.wait()
-            self._check()
+        await self._waiting.for_room()
 
     async def failure(self) -> None:
         """Wait for the first failure and raise it; never returns. For whoever has to stop the run."""
-        await self._failed.wait()
-        self._check()
+        await self._waiting.for_failure()
 
     async def close(self, *, partial: bool = True) -> None:
         """Commit everything, close shards into parts, end the threads. A second call does nothing.
@@ -164,7 +157,7 @@ class Committer:
             StorageError: a commit or merge failed, now or earlier.
         """
         if self._ending:
-            self._check()
+            self._waiting.check()
             return
         self._ending = True
         try:
@@ -172,14 +165,14 @@ class Committer:
             if self._tasks:
                 commits, closings = self._tasks
                 await commits
-                if self._error is None:
+                if self._waiting.error is None:
                     for key in sorted(self._checkpoint.journalled - self._sealed) if partial else ():
                         self._closing.put_nowait(key)
                     self._closing.put_nowait(None)
                     await closings
         finally:
             await self._stop()
-        self._check()
+        self._waiting.check()
 
     async def _stop(self) -> None:
         self._cancel_timer()
@@ -209,7 +202,7 @@ class Committer:
             for key in [key for key in self._finished if key not in self._lines]:
                 self._finished.discard(key)
                 self._closing.put_nowait(key)
-            self._settle()
+            self._waiting.settle()
             if self._ending and not self._pending:
                 return
 
@@ -230,7 +223,7 @@ class Committer:
             summary = await self._loop.run_in_executor(self._merge_thread, self._merge, key)
             self._sealed.discard(key)
             self._on_closed(*key, summary)
-            self._settle()
+            self._waiting.settle()
 
     def _merge(self, key: Key) -> PartSummary:
         """In the merging thread: nothing is written to this shard's journal any more."""
@@ -243,18 +236,7 @@ class Committer:
         try:
             await work
         except Exception as error:  # noqa: BLE001 - kept, and raised to every caller from here on
-            self._error = self._error or error
-            self._failed.set()
-            self._settle()
-
-    def _settle(self) -> None:
-        """Let those who wait for room look again, if there is some, or for ever none."""
-        if self._error is not None or not self.crowded:
-            self._room.set()
-
-    def _check(self) -> None:
-        if self._error is not None:
-            raise self._error
+            self._waiting.fail(error)
 
     def _cancel_timer(self) -> None:
         if self._timer is not None:

@@ -11,6 +11,7 @@ from typing import Self
 
 from qfbatch.checkpoint.interface import LOG_GROUP_ROWS, Key, OnClosed, OnCommit
 from qfbatch.checkpoint.log_checkpoint import LogCheckpoint
+from qfbatch.checkpoint.waiting import Waiting
 from qfbatch.errors import Fenced
 from qfbatch.records import Record
 
@@ -61,9 +62,7 @@ class LogCommitter:
         self._due: set[Key] = set()  # to be written as soon as the shard's writer is free
         self._sealed: set[Key] = set()  # from `finish` until closed
         self._tasks: dict[Key, asyncio.Task[None]] = {}  # one writer a shard at a time
-        self._room = asyncio.Event()
-        self._failed = asyncio.Event()
-        self._error: Exception | None = None
+        self._waiting = Waiting(lambda: self.crowded)
         self._ending = False
         self._stop = stop
         self._watch: asyncio.TimerHandle | None = None
@@ -91,7 +90,7 @@ class LogCommitter:
 
     def append(self, record: Record) -> None:
         """See `Commits.append`."""
-        self._check()
+        self._waiting.check()
         key = record.model, record.shard
         if self._ending or key in self._sealed:
             raise ValueError(f"append to {record.model}, shard {record.shard} after its end")
@@ -107,7 +106,7 @@ class LogCommitter:
 
     def finish(self, model: str, shard: int) -> None:
         """See `Commits.finish`."""
-        self._check()
+        self._waiting.check()
         if self._ending:
             raise ValueError("finish after close")
         key = model, shard
@@ -117,16 +116,11 @@ class LogCommitter:
 
     async def wait_for_room(self) -> None:
         """See `Commits.wait_for_room`."""
-        self._check()
-        while self.crowded:
-            self._room.clear()
-            await self._room.wait()
-            self._check()
+        await self._waiting.for_room()
 
     async def failure(self) -> None:
         """See `Commits.failure`."""
-        await self._failed.wait()
-        self._check()
+        await self._waiting.for_failure()
 
     async def close(self) -> None:
         """Commit everything, end the threads. A second call does nothing.
@@ -147,14 +141,14 @@ class LogCommitter:
                     timer.cancel()
                 # Waits for what its threads are in: an entry must not appear after this has returned.
                 self._pool.shutdown(cancel_futures=True)
-        self._check()
+        self._waiting.check()
 
     def _look_out(self) -> None:
         """Ask every second, for the event is set by a thread that knows no loop."""
         if self._stop is None:
             return
         if self._stop.is_set():
-            self._fail(
+            self._waiting.fail(
                 Fenced(
                     "another process has taken this run over.",
                     hint="Nothing is lost or doubled; the other process goes on with the run.",
@@ -163,28 +157,22 @@ class LogCommitter:
         else:
             self._watch = self._loop.call_later(_LOOK_OUT_S, self._look_out)
 
-    def _fail(self, error: Exception) -> None:
-        self._error = self._error or error
-        self._failed.set()
-        self._room.set()
-
     def _write_soon(self, key: Key) -> None:
         self._due.add(key)
-        if key not in self._tasks and self._error is None:
+        if key not in self._tasks and self._waiting.error is None:
             self._tasks[key] = self._loop.create_task(self._guarded(key))
 
     async def _guarded(self, key: Key) -> None:
         try:
             await self._write(key)
         except Exception as error:  # noqa: BLE001 - kept, and raised to every caller from here on
-            self._fail(error)
+            self._waiting.fail(error)
         finally:
             del self._tasks[key]
-            if not self.crowded:
-                self._room.set()
+            self._waiting.settle()
 
     async def _write(self, key: Key) -> None:
-        while key in self._due and self._error is None:
+        while key in self._due and self._waiting.error is None:
             self._due.discard(key)
             records = self._pending.pop(key, [])
             if timer := self._timers.pop(key, None):
@@ -198,12 +186,7 @@ class LogCommitter:
                 summary = await self._loop.run_in_executor(self._pool, self._checkpoint.close_shard, *key)
                 self._sealed.discard(key)
                 self._on_closed(*key, summary)
-            if not self.crowded:
-                self._room.set()
-
-    def _check(self) -> None:
-        if self._error is not None:
-            raise self._error
+            self._waiting.settle()
 
 
 __all__ = ["GROUP_SECONDS", "LogCommitter"]
