@@ -27,7 +27,7 @@ from qfbatch.wording import count, things
 
 STDOUT = "-"
 FORMATS = ("jsonl", "csv", "parquet")
-_ISO = "%Y-%m-%dT%H:%M:%S%.6fZ"
+_ISO = "%Y-%m-%dT%H:%M:%S.%6fZ"
 
 
 @click.command("export")
@@ -68,16 +68,16 @@ def command(
     if models:
         _refuse_unknown(models, run)
         answered = answered.filter(pl.col("model").is_in(models))
-    results = answered.filter(pl.col("status").is_in(statuses)) if statuses else answered
+    results = counted = answered.filter(pl.col("status").is_in(statuses)) if statuses else answered
     if scores:
-        results = _scored(results, run, wide=wide)
+        results = _scored(results, run, wide=wide)  # not what is counted: that would score every row again
     if wide:
-        results = side_by_side(results, models or run.models)
+        results = counted = side_by_side(results, models or run.models)
     if file == STDOUT:
         _to_stdout(results, form)
     else:
         _to_file(results, form, _target(Path(file), run.layout, force=force))
-    _say(results, file, answered=answered, expected=run.rows * len(models or run.models))
+    _say(counted, file, answered=answered, expected=run.rows * len(models or run.models))
 
 
 def _scored(results: pl.LazyFrame, run: Run, *, wide: bool) -> pl.LazyFrame:
@@ -148,7 +148,9 @@ def write(results: pl.LazyFrame, form: str, file: IO[bytes]) -> None:
 
 def _with_iso_moments(results: pl.LazyFrame) -> pl.LazyFrame:
     moments = [name for name, kind in results.collect_schema().items() if isinstance(kind, pl.Datetime)]
-    return results.with_columns(pl.col(moments).dt.strftime(_ISO)) if moments else results
+    # All are UTC; without saying so, text is made of them in two thirds of the time.
+    texts = pl.col(moments).dt.replace_time_zone(None).dt.strftime(_ISO)
+    return results.with_columns(texts) if moments else results
 
 
 def _format_of(file: str) -> str:
@@ -208,10 +210,15 @@ def _to_stdout(results: pl.LazyFrame, form: str) -> None:
 def _say(results: pl.LazyFrame, file: str, *, answered: pl.LazyFrame, expected: int) -> None:
     """How much that was, on stderr, and that not all is answered where it is not."""
     with _storage_errors():
-        rows, ended = (frame.select(pl.len()).collect().item() for frame in (results, answered))
+        rows = _height(results)
+        ended = rows if results is answered else _height(answered)
     place = "standard output" if file == STDOUT else file
     partial = f" (PARTIAL: the run has {count(expected)} to answer)" if ended < expected else ""
     click.echo(f"{things(rows, 'row')} to {place}{partial}", err=True)
+
+
+def _height(frame: pl.LazyFrame) -> int:
+    return int(frame.select(pl.len()).collect(engine="streaming").item())
 
 
 @contextmanager

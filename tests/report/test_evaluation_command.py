@@ -33,6 +33,14 @@ def judge(answer, reference, row):
 """
 
 
+NOTING = """\
+def judge(answer, reference, row):
+    with open("judged", "a") as file:
+        file.write(f"{row['row_id']} of {row['model']}\\n")
+    return 1
+"""
+
+
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A finished run that asked for nothing, with its job file."""
@@ -146,6 +154,15 @@ def test_scores_row_by_row(folder: Path) -> None:
     for arguments in (("run", "x.csv", "--scores"), ("job.yaml", "x.csv", "--scores", "--wide")):
         refused = typed("export", *arguments)
         assert (2, False) == (refused.exit_code, Path("x.csv").exists())
+
+
+def test_an_export_scores_a_row_once(folder: Path) -> None:
+    """A scorer, which may be slow or cost money, is called once for each answer that is exported."""
+    (folder / "job.yaml").write_text(JOB + 'evaluation: [{scorer: "noting:judge"}]\n')
+    (folder / "noting.py").write_text(NOTING)
+    assert 0 == typed("export", "job.yaml", "rows.parquet", "--scores").exit_code
+    judged = (folder / "judged").read_text().splitlines()
+    assert [f"q{n} of {model}" for n in range(1, 8) for model in ("pythia", "yi-34b")] == sorted(judged)
 
 
 def test_the_page_shows_them(folder: Path) -> None:
