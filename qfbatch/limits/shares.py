@@ -26,8 +26,8 @@ from qfbatch.service.dialect import RateSignals
 LEASE_S = 1.0
 NODES_OF_SHORT_LEASES = 500  # with more of them leases are longer, so that reports stay few enough
 AGAIN_S = 0.1
-SHORTEST_S = 0.05
-CONFIRM_S = 0.005
+SHORTEST_S = 0.05  # what happened in less says nothing of what is wanted
+CONFIRM_S = 0.005  # where others wait for what is given back
 REPORTS_PER_S = 1000.0  # each is a message, which costs far more than what is worked out for it
 ROOM = 0.02
 _WINDOWS_S = {"rpm": 60.0, "tpm": 60.0}
@@ -207,13 +207,14 @@ class SharedGate:
         elapsed_s = max(1e-3, now - holder.seen_at)
         if elapsed_s < SHORTEST_S and holder.rates_wanted.keys() >= limits.keys() and holder.until > now:
             holder.seen_at = now
-            return  # a report out of turn: what happened in so short a while says nothing
+            return  # a report out of turn
         holder.seen_at = now
         full = usage.peak >= holder.concurrency
-        if usage.waiting and full:
-            holder.places_wanted = math.inf
+        if usage.waiting:
+            # Calls on their way become more for as long as one takes: room for that comes before they do.
+            holder.places_wanted = math.inf if full else 2.0 * usage.peak + 2.0
         else:
-            holder.places_wanted = usage.peak + 1.0 if usage.peak or usage.waiting else 0.0
+            holder.places_wanted = usage.peak + 1.0 if usage.peak else 0.0
         if usage.calls:
             self._tokens_a_call += SMOOTHING * (max(1.0, usage.tokens / usage.calls) - self._tokens_a_call)
         for limit in limits:

@@ -25,7 +25,7 @@ from typing import Self
 from msgspec import Struct
 from scripted import ScriptedServer
 
-from .runs import Driver, Machines, children, command, write_job
+from .runs import Driver, Machines, children, command, most_in, write_job
 
 GLANCE_S = 0.5
 _TICKS = os.sysconf("SC_CLK_TCK")
@@ -137,7 +137,7 @@ def turn(
     """Run one job from start to end."""
     folder.mkdir()
     endpoint = server.endpoint(f"echo,delay={options.delay}" if options.delay else "echo")
-    limits = {"concurrency": options.concurrency}
+    limits = {"concurrency": options.concurrency} | ({"qps": options.qps} if options.qps else {})
     job = write_job(
         folder, server.base_url, endpoint, rows=options.rows, shard_rows=options.shard_rows, limits=limits
     )
@@ -159,6 +159,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--shard-rows", type=int, default=1000)
     parser.add_argument("--concurrency", type=int, default=64)
     parser.add_argument("--delay", type=float, default=0.05, help="seconds until the service answers")
+    parser.add_argument("--qps", type=float, default=0.0, help="limit of calls a second; 0: none")
     parser.add_argument("--nodes", type=int, default=3)
     parser.add_argument("--turns", type=int, default=3)
     parser.add_argument("--seconds", action="store_true", help="also print the calls of every second")
@@ -194,6 +195,9 @@ def tell(who: str, found: Turn, options: argparse.Namespace) -> None:
         f"to last, {middle:,.0f} in the middle; processor seconds: {used}; others used "
         f"{found.others:.2f} cores"
     )
+    if options.qps:
+        most = f"{most_in(found.arrivals, 1.0)} in any second, {most_in(found.arrivals, 10.0)} in any 10 s"
+        say(f"  at most {most}")
     if options.seconds:
         counts: defaultdict[int, int] = defaultdict(int)
         for at in found.arrivals:
