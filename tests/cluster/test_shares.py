@@ -200,13 +200,16 @@ def test_a_call_is_paid_for_at_the_share_that_follows() -> None:
 
 def test_who_joins_has_places_as_soon_as_it_may_call() -> None:
     """Nodes that begin one after the other leave the limit unused for a moment each, not for seconds."""
-    world = World(Quota(64, qps=200, adaptive=False), 0, seed=1, slowest_s=0.05)
-    for number, begins in enumerate((0.0, 1.7, 3.3)):
-        holder = Holder(world, f"n{number}", 0.3, 64)
-        holder.due = holder.frozen_until = begins
-        world.holders.append(holder)
-    world.run(5.0)
-    assert sum(at > 1.0 for at in world.calls) >= 0.9 * 196 * 4
+    calls = 0
+    for seed in range(4):
+        world = World(Quota(64, qps=200, adaptive=False), 0, seed=seed, slowest_s=0.05)
+        for number, begins in enumerate((0.0, 1.7, 3.3)):
+            holder = Holder(world, f"n{number}", 0.3, 64)
+            holder.due = holder.frozen_until = begins
+            world.holders.append(holder)
+        world.run(5.0)
+        calls += sum(at > 1.0 for at in world.calls)
+    assert calls >= 0.92 * 196 * 4 * 4
 
 
 def test_an_idle_holders_share_goes_to_the_others() -> None:
