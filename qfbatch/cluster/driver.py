@@ -163,7 +163,6 @@ class Driver(Run):
             session_name,
             self._job,
             self._options,
-            absolute_files(self._session.manifest),
             addresses,
             wanted_variables(self._job, environ),
             news_s=max(NEWS_S, self._engine.nodes * NEWS_S_A_NODE),
@@ -171,6 +170,7 @@ class Driver(Run):
         done = self._rows_with_record() - self._session.failed_again
         self._observe(started(self._session, rows=self._rows_in_all(), done=done))
         self._engine.start_limiter(f"{session_name}")
+        self._engine.share(absolute_files(self._session.manifest))
         self._stop.on_request(self._dealer.stop)
         with stop_on_signals(
             loop, self._stop, grace_s=self._options.grace_s, now_or_never=self._end_now, button=self._button

@@ -22,6 +22,7 @@ from ray._private.services import canonicalize_bootstrap_address
 from ray.exceptions import RayError
 
 from qfbatch._version import __version__
+from qfbatch.checkpoint.manifest import Manifest
 from qfbatch.cluster.limiter import Dealt
 from qfbatch.cluster.limiter_actor import LimiterActor
 from qfbatch.cluster.messages import Assignment, News, Orders
@@ -75,10 +76,12 @@ class NodeActor:
 
     Args:
         name: its name.
+        manifest: the run's, as Ray knows it.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, manifest: Any) -> None:
         self._actor: Any = None
+        self._manifest = manifest
         self.name = name
         self.pid = 0
 
@@ -95,7 +98,8 @@ class NodeActor:
             self._actor = await _off_the_loop(lambda: ray.remote(Node).options(**options).remote())
             version = await self._actor.version.remote()
             _check_version(version, "a node")
-            found = await self._actor.start.remote(assignment, AskLimiter(limiter, self.name))
+            ask = AskLimiter(limiter, self.name)
+            found = await self._actor.start.remote(assignment, self._manifest, ask)
         except (RayError, ConnectionError, RuntimeError) as error:
             raise NodeLost(_short(error)) from None
         if isinstance(found, QfbatchError):
@@ -179,6 +183,7 @@ class Engine:
         self._address = address
         self._nodes = nodes
         self._head = ""
+        self._manifest: Any = None
         self.limiter: Any = None
 
     def __enter__(self) -> Self:
@@ -246,6 +251,14 @@ class Engine:
         options = {"num_cpus": 0, "max_restarts": -1, "max_task_retries": 0, "name": f"limiter-{run}"}
         self.limiter = ray.remote(LimiterActor).options(**options).remote(self.nodes)
 
+    def share(self, manifest: Manifest) -> None:
+        """Have the manifest where nodes can get it: where shards are many, megabytes, sent to a machine once.
+
+        It holds no secrets. What does goes to each node in its own call, and so never through Ray's store of
+        objects, which may put what is large on a disk.
+        """
+        self._manifest = ray.put(manifest)
+
     async def check_limiter(self) -> None:
         """Wait until the limiter is there.
 
@@ -269,7 +282,7 @@ class Engine:
 
     def new_node(self, name: str) -> NodeActor:
         """A further node, still without a process."""
-        return NodeActor(name)
+        return NodeActor(name, self._manifest)
 
     def forget(self, name: str) -> None:
         """Tell the limiter that a node is gone."""

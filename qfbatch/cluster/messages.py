@@ -10,7 +10,6 @@ from msgspec import Struct, field
 from qfbatch.allowances import Spending
 from qfbatch.checkpoint.commitlog import ShardLog
 from qfbatch.checkpoint.logbook import LogName
-from qfbatch.checkpoint.manifest import Manifest
 from qfbatch.errors import QfbatchError
 from qfbatch.flow.feed import ShardWork
 from qfbatch.flow.session import RunOptions
@@ -24,13 +23,12 @@ Key = tuple[str, int]  # model, shard
 
 @dataclass(frozen=True, slots=True)
 class Assignment:
-    """What a node has to know before it begins.
+    """What a node has to know before it begins, beside the manifest.
 
     Attributes:
         name: the node's, among all that ever were of the run.
         job: the job; its paths are absolute.
         options: of this session.
-        manifest: the run's; input files by their absolute paths.
         addresses: of the job's services.
         environ: variables that calls need: credentials, proxies, certificates.
         news_s: news are waited for at most so long.
@@ -39,7 +37,6 @@ class Assignment:
     name: str
     job: Job
     options: RunOptions
-    manifest: Manifest
     addresses: Mapping[ServiceSettings, str]
     environ: Mapping[str, str]
     news_s: float

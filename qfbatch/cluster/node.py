@@ -17,6 +17,7 @@ from qfbatch.allowances import Spending
 from qfbatch.breaker import Breaker
 from qfbatch.checkpoint.interface import Commits
 from qfbatch.checkpoint.log_checkpoint import LogCheckpoint
+from qfbatch.checkpoint.manifest import Manifest
 from qfbatch.checkpoint.parts import PartSummary
 from qfbatch.checkpoint.place import StoredRun, logbook_of, run_place
 from qfbatch.checkpoint.stored_tenure import LogRows
@@ -60,10 +61,10 @@ class Node:
         """Of qfbatch here; asked for first, since only the same version reads what is said after that."""
         return __version__
 
-    async def start(self, assignment: Assignment, ask: Ask) -> int | QfbatchError:
-        """Begin; the process id, or why it cannot."""
+    async def start(self, assignment: Assignment, manifest: Manifest, ask: Ask) -> int | QfbatchError:
+        """Begin; the process id, or why it cannot. The manifest names input files by their absolute paths."""
         try:
-            session = await asyncio.to_thread(open_assigned, assignment)
+            session = await asyncio.to_thread(open_assigned, assignment, manifest)
         except QfbatchError as error:
             return error
         self._run = NodeRun(assignment, session, ask)
@@ -76,9 +77,9 @@ class Node:
         return await self._run.exchange(orders)
 
 
-def open_assigned(assignment: Assignment) -> OpenSession:
+def open_assigned(assignment: Assignment, manifest: Manifest) -> OpenSession:
     """The run as a node has it: everything is known, nothing is claimed."""
-    job, manifest = assignment.job, assignment.manifest
+    job = assignment.job
     place = run_place(job.output_path, job.access, shared=True)
     if not isinstance(place, StoredRun):
         raise RunDirectoryError(f"{place} has no commit log.", hint="Give the job another output.path.")

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from qfbatch.checkpoint.manifest import Manifest
 from qfbatch.cluster.driver import Driver
 from qfbatch.cluster.engine import NodeLost
 from qfbatch.cluster.limiter import Dealt, Limiter
@@ -28,11 +29,13 @@ class LocalNode:
 
     Args:
         name: its name.
+        manifest: the run's.
         dies_lent: whether it is lost, and its process with it, once it has rows of another node.
     """
 
-    def __init__(self, name: str, *, dies_lent: bool) -> None:
+    def __init__(self, name: str, manifest: Manifest, *, dies_lent: bool) -> None:
         self.name = name
+        self._manifest = manifest
         self.worked = 0
         self.lost = False
         self._dies_lent = dies_lent
@@ -45,7 +48,7 @@ class LocalNode:
         async def ask(usages: Mapping[str, tuple[Quota, Usage]]) -> Dealt:
             return limiter.exchange(self.name, usages)
 
-        found = await self._node.start(assignment, ask)
+        found = await self._node.start(assignment, self._manifest, ask)
         assert isinstance(found, int), found
 
     async def exchange(self, orders: Orders) -> News:
@@ -68,6 +71,7 @@ class LocalEngine:
     """See `engine.Engine`."""
 
     limiter: Limiter
+    _manifest: Manifest
 
     def __init__(self, nodes: int, *, lose_a_helper: bool = False) -> None:
         self.nodes = nodes
@@ -79,13 +83,17 @@ class LocalEngine:
         del run
         self.limiter = Limiter(again=False, nodes=self.nodes)
 
+    def share(self, manifest: Manifest) -> None:
+        """Have it for nodes."""
+        self._manifest = manifest
+
     async def check_limiter(self) -> None:
         """It is there."""
 
     def new_node(self, name: str) -> LocalNode:
         """A further node; helpers among the first ones are lost as soon as they have rows of another."""
         dies = self._lose_a_helper and len(self.started) < self.nodes
-        self.started.append(LocalNode(name, dies_lent=dies))
+        self.started.append(LocalNode(name, self._manifest, dies_lent=dies))
         return self.started[-1]
 
     def forget(self, name: str) -> None:

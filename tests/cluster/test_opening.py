@@ -26,8 +26,8 @@ def test_a_node_works_under_the_answers_that_the_driver_counts(
     options = RunOptions(shared=True)
     with open_session(job, options, now=lambda: 0.0) as session:
         manifest = msgspec.structs.replace(session.manifest, generation="2")
-        assignment = Assignment("node-1", job, options, manifest, {}, {}, 1.0)
-        opened = open_assigned(assignment)
+        assignment = Assignment("node-1", job, options, {}, {}, 1.0)
+        opened = open_assigned(assignment, manifest)
         opened.checkpoint.open_shard("m", 0)
         assert isinstance(session.layout, StoredRun)
         log = StoredRun(session.layout.store).logbook(manifest.log_id).read()[log_name("m", 0)]
