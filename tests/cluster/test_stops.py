@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -130,6 +131,18 @@ def test_a_signal_pays_nothing_twice(
         command = [sys.executable, "-m", "qfbatch", "run", job.name, "--quiet"]
         subprocess.run(command, cwd=tmp_path, check=True, timeout=START_S)
     assert 200 == len(asked.paid) == asked.paid.total() == results(job)["row_id"].n_unique()
+
+
+def test_ctrl_c_at_a_terminal_leaves_the_own_cluster_alone(tmp_path: Path, server: ScriptedServer) -> None:
+    """A terminal signals all processes of the command: calls come back and are committed all the same."""
+    asked = Asked(server, "echo,delay=0.7")
+    job = write_job(tmp_path, server.base_url, asked.endpoint, rows=200, shard_rows=20, limits=LIMITS)
+    with Driver(job, "local", "--ray-nodes", "2") as driver:
+        driver.until(lambda: asked.calls.total() >= 3 * IN_FLIGHT)
+        os.killpg(driver.process.pid, signal.SIGINT)
+        assert 130 == driver.end(), driver.said
+        assert "resume: qfbatch run job.yaml --ray local --ray-nodes 2\n" in driver.said
+    assert asked.calls.total() == asked.paid.total() == results(job).height < 200
 
 
 def test_a_second_signal_waits_for_no_call(
