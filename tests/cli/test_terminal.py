@@ -16,7 +16,7 @@ from collections.abc import Callable
 import pyte
 import pytest
 
-from cli.desk import Desk
+from cli.desk import TIMEOUT_S, Desk
 
 
 def _at_terminal(
@@ -45,7 +45,7 @@ def _at_terminal(
     ) as process:
         os.close(slave)
         shown = bytearray()
-        deadline = time.monotonic() + 40
+        deadline = time.monotonic() + TIMEOUT_S
         while time.monotonic() < deadline:
             if until is not None and until():
                 os.write(master, key)
@@ -117,14 +117,14 @@ def test_the_display_fits_its_terminal(desk: Desk, columns: int, words: list[str
 def test_ctrl_c(desk: Desk, options: tuple[str, ...]) -> None:
     """Ctrl-C lets calls on their way finish and says how to go on; nothing is paid twice."""
     desk.rows(80)
-    endpoint = desk.job(endpoint="echo,delay=0.1", limits={"concurrency": 3})
+    endpoint = desk.job(endpoint="echo,delay=0.2", limits={"concurrency": 3})
     code, shown = _at_terminal(
         desk, "run", "job.yaml", *options, until=lambda: len(desk.server.calls(endpoint)) >= 6
     )
     assert code == 130, shown
     assert "resume: qfbatch run job.yaml" in shown
     assert "Traceback" not in shown
-    assert desk.type("run", "job.yaml", "--limit", "30").code == 0
+    assert desk.type("run", "job.yaml", "--limit", "30", "--concurrency", "30").code == 0
     assert set(desk.server.calls(endpoint).values()) == {(1, 1)}
 
 
