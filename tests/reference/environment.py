@@ -97,7 +97,8 @@ counts as not set."""
 def page() -> str:
     """The variables by what they are for."""
     said = {name for group in GROUPS.values() for name in group if not name.endswith("*")}
-    missing, gone = sorted(read() - said), sorted(said - read())
+    found = read()
+    missing, gone = sorted(found - said), sorted(said - found)
     assert not missing, f"tests/reference/environment.py does not say what {missing} are for"
     assert not gone, f"tests/reference/environment.py has {gone}, which the package does not read"
     blocks = [INTRODUCTION]
