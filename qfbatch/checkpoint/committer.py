@@ -10,14 +10,22 @@ import asyncio
 from collections.abc import Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 from qfbatch.checkpoint.interface import JOURNAL_GROUP_ROWS, Key, OnClosed, OnCommit
 from qfbatch.checkpoint.journal import JournalWriter, encode_line
+from qfbatch.checkpoint.kept import Kept
 from qfbatch.checkpoint.parts import PartSummary
 from qfbatch.checkpoint.store import Checkpoint
 from qfbatch.checkpoint.waiting import Waiting
 from qfbatch.records import Record
+
+
+class _Fresh(NamedTuple):
+    """What a group adds to one shard's journal."""
+
+    records: list[Record]
+    lines: list[bytes]
 
 
 class Committer:
@@ -56,9 +64,10 @@ class Committer:
         self._write_at = max(1, group_rows // 2)
         self._group_seconds = group_seconds
         self._closing_shards = closing_shards
-        self._lines: dict[Key, list[bytes]] = {}
+        self._fresh: dict[Key, _Fresh] = {}
         self._pending: list[Record] = []
         self._undurable = 0  # those, and those being written
+        self._kept = Kept()
         self._writers: dict[Key, JournalWriter] = {}  # opened in the writing thread, closed before merging
         self._finished: set[Key] = set()  # waiting for their rows to be committed
         self._sealed: set[Key] = set()  # from `finish` until the part is in place
@@ -107,10 +116,11 @@ class Committer:
         if self._ending or key in self._sealed:
             raise ValueError(f"append to {record.model}, shard {record.shard} after its end")
         line = encode_line(record)
-        lines = self._lines.get(key)
-        if lines is None:
-            lines = self._lines[key] = []
-        lines.append(line)
+        fresh = self._fresh.get(key)
+        if fresh is None:
+            fresh = self._fresh[key] = _Fresh([], [])
+        fresh.records.append(record)
+        fresh.lines.append(line)
         self._pending.append(record)
         self._undurable += 1
         count = len(self._pending)
@@ -192,45 +202,61 @@ class Committer:
             await self._due.wait()
             self._due.clear()
             self._cancel_timer()
-            lines, self._lines = self._lines, {}
+            fresh, self._fresh = self._fresh, {}
             group, self._pending = self._pending, []
             if group:
-                await self._loop.run_in_executor(self._write_thread, self._write, lines)
+                sizes = await self._loop.run_in_executor(self._write_thread, self._write, fresh)
+                for key, size in sizes.items():
+                    if size is None:
+                        self._kept.drop(key)
+                    else:
+                        self._kept.add(key, fresh[key].records, size)
                 self._undurable -= len(group)
                 self._on_commit(group)
             # No write is under way here, so a finished shard without waiting lines is committed.
-            for key in [key for key in self._finished if key not in self._lines]:
+            for key in [key for key in self._finished if key not in self._fresh]:
                 self._finished.discard(key)
                 self._closing.put_nowait(key)
             self._waiting.settle()
             if self._ending and not self._pending:
                 return
 
-    def _write(self, lines: dict[Key, list[bytes]]) -> None:
-        """In the writing thread: write all journals of the group, then fsync each."""
+    def _write(self, fresh: dict[Key, _Fresh]) -> dict[Key, int | None]:
+        """In the writing thread: write all journals of the group, then fsync each.
+
+        Returns:
+            How many bytes each got; None where it had rows of an earlier session.
+        """
         writers = []
-        for key, new in lines.items():
+        sizes: dict[Key, int | None] = {}
+        for key, (_, new) in fresh.items():
+            lines = b"".join(new)
+            sizes[key] = len(lines)
             writer = self._writers.get(key)
             if writer is None:
                 writer = self._writers[key] = self._checkpoint.begin(*key)
-            writer.append(b"".join(new))
+                if writer.committed_length:
+                    sizes[key] = None
+            writer.append(lines)
             writers.append(writer)
         for writer in writers:
             writer.commit()
+        return sizes
 
     async def _close_shards(self) -> None:
         while (key := await self._closing.get()) is not None:
-            summary = await self._loop.run_in_executor(self._merge_thread, self._merge, key)
+            records = self._kept.take(key)
+            summary = await self._loop.run_in_executor(self._merge_thread, self._merge, key, records)
             self._sealed.discard(key)
             self._on_closed(*key, summary)
             self._waiting.settle()
 
-    def _merge(self, key: Key) -> PartSummary:
+    def _merge(self, key: Key, records: list[Record] | None) -> PartSummary:
         """In the merging thread: nothing is written to this shard's journal any more."""
         writer = self._writers.pop(key, None)
         if writer is not None:
             writer.close()
-        return self._checkpoint.close_shard(*key)
+        return self._checkpoint.close_shard(*key, records)
 
     async def _guarded(self, work: Coroutine[Any, Any, None]) -> None:
         try:

@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 
 from qfbatch.checkpoint.files import replace_file
 from qfbatch.checkpoint.fitting import fitting
+from qfbatch.checkpoint.journal import storable
 from qfbatch.errors import RunDirectoryError, StorageError
 from qfbatch.records import Dropped, InputColumn, Record, Status
 from qfbatch.schema import SCHEMA_VERSION, results_schema, to_table
@@ -298,11 +299,14 @@ def find_part_rows(path: Path, columns: Sequence[str] | None = None) -> pa.Table
 
 
 def _fitting_table(records: Sequence[Record], input_columns: Sequence[InputColumn]) -> pa.Table:
-    """`to_table`; where a value doesn't fit its column, null stands there: every shard can be closed."""
+    """`to_table`; where a value doesn't fit its column, null stands there: every shard can be closed.
+
+    Half characters, which no column holds, are U+FFFD there as they are in journals.
+    """
     try:
         return to_table(records, input_columns)
     except (pa.ArrowException, OverflowError, TypeError, ValueError):
-        return to_table([fitting(record, input_columns) for record in records], input_columns)
+        return to_table([fitting(storable(record), input_columns) for record in records], input_columns)
 
 
 def _conformed(table: pa.Table, schema: pa.Schema) -> pa.Table:

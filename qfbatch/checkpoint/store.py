@@ -154,10 +154,15 @@ class Checkpoint:
         self._journalled.add((model, shard))
         return writer
 
-    def close_shard(self, model: str, shard: int) -> PartSummary:
+    def close_shard(self, model: str, shard: int, records: Sequence[Record] | None = None) -> PartSummary:
         """Merge the shard's journal into its part, then remove the journal; its writer is closed.
 
         A crash anywhere in between is harmless: merging the same journal again gives the same part.
+
+        Args:
+            model: whose shard.
+            shard: its number.
+            records: all that the journal holds, in its order; by default they are read from it.
 
         Returns:
             The part's totals; without a journal, those of the part as it is.
@@ -167,7 +172,9 @@ class Checkpoint:
         """
         if (model, shard) not in self._journalled:
             return self._footer_summary(model, shard) or PartSummary()
-        return self._merge(model, shard, self._journal_records(model, shard))
+        if records is None:
+            records = self._journal_records(model, shard)
+        return self._merge(model, shard, records)
 
     def _merge(self, model: str, shard: int, records: Sequence[Record]) -> PartSummary:
         part = self._layout.part(model, shard)

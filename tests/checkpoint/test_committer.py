@@ -170,7 +170,7 @@ def test_a_failed_merge_still_commits_what_waits(tmp_path: Path, monkeypatch: py
     checkpoint = opened(tmp_path)
     go = threading.Event()
 
-    def fail_merge(model: str, shard: int) -> PartSummary:
+    def fail_merge(model: str, shard: int, records: list[Record] | None) -> PartSummary:
         go.wait(10)
         raise StorageError("no room for the part")
 
