@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import re
 import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -13,11 +14,9 @@ from typing import Any, Self
 
 # Nothing is ever reported to Ray's makers. Read when the package is imported.
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-# 127.0.0.1 is to mean itself: else Ray takes this machine's address in the network for it, and then what it
-# starts listens on all interfaces. (The name tells where this is so unasked.)
-os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
 
 import ray
+from ray._private import ray_constants
 from ray._private.services import canonicalize_bootstrap_address
 from ray.exceptions import RayError
 
@@ -38,6 +37,7 @@ _OBJECT_STORE_BYTES = 100 * 2**20  # messages are small; Ray takes at least 75 M
 _LIMITER_STARTS = 3  # to ask it for its version, before that is a reason to stop
 _LEAST_LOCAL_NODES = 2
 _MOST_LOCAL_NODES = 4
+_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 _START = "Run the same command again; if it fails again, without --ray: one process is as safe."
 _TAKE_PART = (
     "A run is started on a machine of the cluster (`ray start --address=HOST:PORT` makes this one such), "
@@ -191,6 +191,11 @@ class Engine:
             raise UsageError(
                 "this process uses Ray already", hint="Call ray.shutdown() before, or use another process."
             )
+        with _loopback_as_it_is():
+            self._join()
+        return self
+
+    def _join(self) -> None:
         options: dict[str, Any] = {"address": self._address}
         if self._address != LOCAL:
             options["address"] = _head_of(self._address)
@@ -219,7 +224,6 @@ class Engine:
             ) from error
         self._head = joined.address_info["gcs_address"]
         self._nodes = self._nodes or sum(bool(node["Alive"]) for node in ray.nodes())
-        return self
 
     def __exit__(self, *_: object) -> None:
         ray.shutdown()
@@ -289,6 +293,26 @@ class Engine:
         self.limiter.leave.remote(name)
 
 
+@contextmanager
+def _loopback_as_it_is() -> Iterator[None]:
+    """Have 127.0.0.1 mean itself, here and in processes that are started meanwhile.
+
+    Ray takes this machine's address in the network for it, and then listens on all interfaces; not so where
+    it is told to make no clusters of machines.
+    """
+    before = ray_constants.ENABLE_RAY_CLUSTER, os.environ.get("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER")
+    ray_constants.ENABLE_RAY_CLUSTER = False
+    os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
+    try:
+        yield
+    finally:
+        ray_constants.ENABLE_RAY_CLUSTER, variable = before
+        if variable is None:
+            del os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"]
+        else:
+            os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = variable
+
+
 def _head_of(address: str) -> str:
     """The address of a cluster's head, at which something that speaks its language answers.
 
@@ -319,7 +343,10 @@ def _own_sigterm() -> Iterator[None]:
 
 
 def _short(error: BaseException) -> str:
-    return " ".join(str(error).split())[:200]
+    """Ray's long story of an error: how it begins, and its end, which has the reason."""
+    told = _COLOURS.sub("", str(error)).splitlines()
+    lines = [" ".join(line.split()) for line in told if line.strip()] or [type(error).__name__]
+    return lines[0][:200] if len(lines) == 1 else f"{lines[0][:100]} … {lines[-1][:200]}"
 
 
 __all__ = ["LOCAL", "Engine", "NodeActor", "NodeLost"]

@@ -6,7 +6,7 @@ import asyncio
 import os
 import threading
 from collections import defaultdict
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import suppress
 
 import msgspec
@@ -51,9 +51,14 @@ _encode = msgspec.msgpack.Encoder().encode
 
 
 class Node:
-    """An actor: one process of a run."""
+    """An actor: one process of a run.
 
-    def __init__(self) -> None:
+    Args:
+        leave: ends the process.
+    """
+
+    def __init__(self, leave: Callable[[int], object] = os._exit) -> None:
+        self._leave = leave
         self._run: NodeRun | None = None
         self._ending: asyncio.Task[None] | None = None
 
@@ -68,13 +73,19 @@ class Node:
         except QfbatchError as error:
             return error
         self._run = NodeRun(assignment, session, ask)
-        self._ending = asyncio.create_task(self._run.work_on(assignment))
+        self._ending = asyncio.create_task(self._live(self._run, assignment))
         return os.getpid()
 
     async def exchange(self, orders: Orders) -> News:
         """Take orders; what is new, as soon as it matters and within the assignment's `news_s`."""
         assert self._run is not None, "a node is started first"  # noqa: S101
         return await self._run.exchange(orders)
+
+    async def _live(self, run: NodeRun, assignment: Assignment) -> None:
+        await run.work_on(assignment)
+        # Ray ends the process of a node that has ended, but not where its own part of the machine is gone.
+        await run.until_forgotten()
+        self._leave(0)
 
 
 def open_assigned(assignment: Assignment, manifest: Manifest) -> OpenSession:
@@ -301,6 +312,14 @@ class NodeRun(Run):
             await asyncio.sleep(ORPHANED_S / 10)
             if self._loop.time() - self._heard_at > ORPHANED_S:
                 self._stop.request(Interrupted("the driver has not been heard of"))
+
+    async def until_forgotten(self) -> None:
+        """Wait until the driver has not been heard of for long."""
+        while True:
+            left_s = self._heard_at + ORPHANED_S - self._loop.time()
+            if left_s <= 0:
+                return
+            await asyncio.sleep(left_s)
 
     def _stopped(self) -> None:
         for source in self._sources.values():

@@ -40,7 +40,7 @@ class LocalNode:
         self.lost = False
         self._dies_lent = dies_lent
         self._owns = False
-        self._node = Node()
+        self._node = Node(leave=lambda _: None)
 
     async def start(self, assignment: Assignment, limiter: Limiter) -> None:
         """Begin."""

@@ -36,7 +36,7 @@ def listened_on(session: int) -> set[tuple[str, str]]:
     """What each process of a session is, and on which address it listens."""
     listening = tcp_sockets(LISTENS)
     return {
-        (command(pid)[:60], listening[inode][0].partition(":")[0])
+        (Path(command(pid).split(" ")[0]).name, listening[inode][0].partition(":")[0])
         for pid in processes(session)
         for inode in sockets(pid) & listening.keys()
     }

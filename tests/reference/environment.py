@@ -54,7 +54,7 @@ GROUPS: dict[str, dict[str, str]] = {
         "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE": "the token to ask it with",
     },
     "Ray": {
-        "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "set to `0` by qfbatch: a local Ray listens on loopback only",
+        "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "set to `0` while Ray starts: a local one is on loopback only",
         "RAY_USE_TLS": "`1` or `true`: the cluster's head is spoken to by TLS, as Ray does then",
         "RAY_USAGE_STATS_ENABLED": "set to `0` where qfbatch starts Ray: nothing is reported to anybody",
     },
