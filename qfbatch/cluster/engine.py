@@ -37,6 +37,7 @@ _OBJECT_STORE_BYTES = 100 * 2**20  # messages are small; Ray takes at least 75 M
 _LIMITER_STARTS = 3  # to ask it for its version, before that is a reason to stop
 _LEAST_LOCAL_NODES = 2
 _MOST_LOCAL_NODES = 4
+_SHORT = 250
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 _START = "Run the same command again; if it fails again, without --ray: one process is as safe."
 _TAKE_PART = (
@@ -343,10 +344,11 @@ def _own_sigterm() -> Iterator[None]:
 
 
 def _short(error: BaseException) -> str:
-    """Ray's long story of an error: how it begins, and its end, which has the reason."""
+    """What Ray says of an error: all, or of a long story its beginning and its end, where the reason is."""
     told = _COLOURS.sub("", str(error)).splitlines()
     lines = [" ".join(line.split()) for line in told if line.strip()] or [type(error).__name__]
-    return lines[0][:200] if len(lines) == 1 else f"{lines[0][:100]} … {lines[-1][:200]}"
+    whole = " ".join(lines)
+    return whole if len(whole) <= _SHORT else f"{lines[0][:100]} … {lines[-1][-200:]}"
 
 
 __all__ = ["LOCAL", "Engine", "NodeActor", "NodeLost"]
