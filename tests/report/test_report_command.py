@@ -49,19 +49,20 @@ def run(tmp_path: Path) -> Path:
 
 
 def test_a_run_directory_needs_little(run: Path) -> None:
-    """Reporting on a run directory loads nothing for job files, event loops or other frames than its own."""
+    """A report loads nothing for job files or event loops, and never searches what it loads for garbage."""
     code = (
-        "import sys\n"
+        "import gc, sys\n"
         "from qfbatch.cli.main import main\n"
         "main(['report', sys.argv[1]], standalone_mode=False)\n"
-        "print(*sys.modules)"
+        "print(gc.isenabled(), gc.get_freeze_count() > 10_000, *sys.modules)"
     )
     done = subprocess.run(
         [sys.executable, "-c", code, run], capture_output=True, text=True, check=True, timeout=60
     )
-    loaded = set(done.stdout.splitlines()[-1].split())
+    searching, frozen, *loaded = done.stdout.splitlines()[-1].split()
+    assert ("True", "True") == (searching, frozen)
     assert "polars" in loaded
-    assert set() == loaded & {"asyncio", "pandas", "pydantic", "tqdm", "yaml"}
+    assert set() == set(loaded) & {"asyncio", "pandas", "pydantic", "tqdm", "yaml"}
 
 
 def test_figures_are_those_of_the_results(run: Path) -> None:
