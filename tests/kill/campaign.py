@@ -181,7 +181,7 @@ class Campaign:
             toll.most_at_once = max(toll.most_at_once, thrown_away)
         elif ended.code not in {0, 1}:
             toll.wrong.append(f"exit {ended.code}: {ended.stderr[-600:]}")
-        elif not re.search(rf"\b{len(now)} succeeded, {rows.height - len(now)} failed\b", ended.stderr):
+        elif not re.search(rf"\b{len(now):,} succeeded, {rows.height - len(now):,} failed\b", ended.stderr):
             toll.wrong.append(
                 f"counts do not balance with {len(now)} of {rows.height}: {ended.stderr[-600:]}"
             )
