@@ -153,7 +153,7 @@ def gone(pid: int) -> bool:
 def test_a_frozen_machine_commits_nothing_when_thawed(
     tmp_path: Path, server: ScriptedServer, machines: Machines
 ) -> None:
-    """Its shards are taken over; its node, thawed before the machine, meets the fence and stops; all ends."""
+    """Its shards are taken over; its node, thawed before the machine, meets the fence and stops."""
     job = Watched(tmp_path, server, rows=2600)
     with Driver(job.path, machines.address, "--ray-nodes", "3") as driver:
         driver.until(lambda: job.committed() >= 300)
@@ -175,7 +175,8 @@ def test_a_frozen_machine_commits_nothing_when_thawed(
         for pid in frozen:
             if not gone(pid):
                 thaw(pid)
-        wait_until(lambda: gone(worker) and gone(raylet))
+        # The raylet may live on: the run may be over before Ray gives its machine up.
+        wait_until(lambda: gone(worker))
         assert before == job.committed_by(zombie)
         last = dict(job.writers(Claim))
         assert any(by == zombie != last[log] for log, by in job.writers(Claim)), "its shards were taken over"
