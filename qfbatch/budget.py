@@ -38,6 +38,9 @@ class BudgetGuard:
     Args:
         budget: the limits; all None lets everything pass.
         spent_tokens, spent_cost: by earlier sessions of the run.
+
+    Attributes:
+        waiting: rows at hand that wait for room, kept by who has them wait.
     """
 
     def __init__(self, budget: Budget, *, spent_tokens: int = 0, spent_cost: float = 0.0) -> None:
@@ -47,6 +50,7 @@ class BudgetGuard:
         self._reserved_tokens = 0.0
         self._reserved_cost = 0.0
         self._on_their_way = 0
+        self.waiting = 0
 
     @property
     def limited(self) -> bool:

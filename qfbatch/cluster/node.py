@@ -193,7 +193,11 @@ class NodeRun(Run):
             reserved_tokens,
             reserved_cost,
             short=self._budget.limited and not self._budget.has_room,
-            idle=not reserved_tokens and all(source.waits for source in self._sources.values()),
+            # A row that waits for room is at hand, although other workers want more: taken for idle, the node
+            # would give its portion back, and the row would wait for ever.
+            idle=not reserved_tokens
+            and not self._budget.waiting
+            and all(source.waits for source in self._sources.values()),
         )
         if self._admission is not None:
             news.lanes = self._admission.statistics()

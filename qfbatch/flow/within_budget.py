@@ -37,9 +37,13 @@ class WithinBudget:
         """
         if not self._guard.limited:
             return True
-        await self._turn.acquire()
-        if not self._stop.requested and await self._has_room():
-            return True
+        self._guard.waiting += 1
+        try:
+            await self._turn.acquire()
+            if not self._stop.requested and await self._has_room():
+                return True
+        finally:
+            self._guard.waiting -= 1
         self.begun()
         return False
 

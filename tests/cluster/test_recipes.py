@@ -259,7 +259,7 @@ def server() -> Iterator[ScriptedServer]:
 @pytest.mark.timeout(600)
 def test_a_batch_job_runs_stops_and_resumes(tmp_path: Path, server: ScriptedServer) -> None:
     """Two machines work; told that time is over, it stops in order, asks to be queued again, and resumes."""
-    endpoint = server.endpoint("echo,delay=0.1")
+    endpoint = server.endpoint("echo,delay=0.3")  # long enough for a word of how it goes, and a stop
     job = write_job(
         tmp_path, server.base_url, endpoint, rows=ROWS, shard_rows=50, limits={"concurrency": IN_FLIGHT}
     )
@@ -291,7 +291,7 @@ def test_a_batch_job_runs_stops_and_resumes(tmp_path: Path, server: ScriptedServ
 @pytest.mark.timeout(600)
 def test_a_driver_of_the_job_joins_the_cluster(tmp_path: Path, server: ScriptedServer) -> None:
     """What its container runs makes this machine part of the cluster, and ends with qfbatch's exit code."""
-    endpoint = server.endpoint("echo,delay=0.05")
+    endpoint = server.endpoint("echo,delay=0.3")
     job = write_job(
         tmp_path, server.base_url, endpoint, rows=ROWS, shard_rows=50, limits={"concurrency": IN_FLIGHT}
     )
