@@ -1,17 +1,12 @@
 """`python -m qfbatch`, and what `qfbatch` itself calls."""
 
-import gc
-
+from qfbatch.cli.garbage import keep_loaded
 from qfbatch.cli.main import main as command_line
 
 
 def main() -> None:
-    """Run the command line in a process of its own.
-
-    What is loaded by now stays to the end and is no garbage; to search it at the end took a seventh of
-    `qfbatch --help`.
-    """
-    gc.freeze()
+    """Run the command line in a process of its own."""
+    keep_loaded()
     command_line()
 
 

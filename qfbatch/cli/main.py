@@ -7,7 +7,6 @@ nor the HTTP client.
 from __future__ import annotations
 
 import difflib
-import gc
 import importlib
 import os
 import signal
@@ -17,6 +16,7 @@ from typing import Any
 import click
 
 from qfbatch._version import __version__
+from qfbatch.cli.garbage import loading
 from qfbatch.cli.talk import say
 from qfbatch.errors import QfbatchError
 from qfbatch.service.redaction import clean_message
@@ -109,22 +109,11 @@ class LazyGroup(click.Group):
 
 
 def _loaded(module: str) -> click.Command:
-    """A command; its module is imported without searching for garbage, of which imports make none.
-
-    What they make stays until the end, so it is not searched later either: that took a tenth of a second of
-    the processor in every command, most of it at the very end.
-    """
-    if module in sys.modules:
-        command: click.Command = sys.modules[module].command
-        return command
-    searching = gc.isenabled()
-    gc.disable()
-    try:
-        command = importlib.import_module(module).command
-    finally:
-        if searching:
-            gc.enable()
-    gc.freeze()
+    """A command, its module imported now if it has not been."""
+    if module not in sys.modules:
+        with loading():
+            importlib.import_module(module)
+    command: click.Command = sys.modules[module].command
     return command
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import json
 import shlex
 from collections.abc import Sequence
@@ -11,6 +10,7 @@ from pathlib import Path
 
 import click
 
+from qfbatch.cli.garbage import collect_seldom
 from qfbatch.cli.job_options import job_argument, load
 from qfbatch.cli.report import print_report, tell_scoring
 from qfbatch.cli.talk import abandon_stdout, say, use_json
@@ -25,7 +25,6 @@ from qfbatch.scoring.evaluation import UNSCORED, Evaluation, evaluation_of
 from qfbatch.wording import count, things
 
 RETRY_FAILED = "--retry-failed"
-COLLECT_AFTER = 50_000  # objects made and not yet gone; Python's own 700 are those of some rows in flight
 
 
 @click.command("run")
@@ -130,7 +129,7 @@ def command(
         metrics_address=metrics_address,
         otel=otel,
     )
-    _collect_seldom()
+    collect_seldom()
     with watching(job, watch) as observe:
         if ray_address is None:
             result = run_job(job, options, environ=environ, observe=observe)
@@ -148,15 +147,6 @@ def command(
         except BrokenPipeError:  # who read it has left; how the run ended still counts
             abandon_stdout()
     ctx.exit(result.exit_code)
-
-
-def _collect_seldom() -> None:
-    """Have this process look for cyclic garbage seldom, and never among what it imported.
-
-    A row leaves none behind unless its call fails; looking after every few took a tenth of a run's time.
-    """
-    gc.freeze()
-    gc.set_threshold(COLLECT_AFTER, *gc.get_threshold()[1:])
 
 
 def _report(job: Job, evaluation: Evaluation) -> None:

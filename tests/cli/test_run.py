@@ -38,16 +38,16 @@ def test_a_run_to_completion(desk: Desk) -> None:
     assert sorted(desk.server.calls(endpoint)) == sorted(results["prompt"])
 
 
-def test_pandas_is_not_loaded(desk: Desk) -> None:
-    """A run does not load pandas, although pyarrow, beside which it stands, would."""
+def test_a_run_carries_no_needless_weight(desk: Desk) -> None:
+    """A run seldom looks for garbage, and does not load pandas, although pyarrow, beside it, would."""
     assert find_spec("pandas")
     desk.rows(2)
     desk.job()
     code = (
-        "import sys\n"
+        "import gc, sys\n"
         "from qfbatch.cli.main import main\n"
         "main(['run', 'job.yaml'], standalone_mode=False)\n"
-        "print(*sys.modules)"
+        "print(gc.isenabled(), gc.get_threshold()[0] > 10_000, *sys.modules)"
     )
     done = subprocess.run(
         [sys.executable, "-c", code],
@@ -58,7 +58,9 @@ def test_pandas_is_not_loaded(desk: Desk) -> None:
         timeout=60,
         check=True,
     )
-    loaded = set(done.stdout.splitlines()[-1].split())
+    searching, seldom, *names = done.stdout.splitlines()[-1].split()
+    assert ("True", "True") == (searching, seldom)
+    loaded = set(names)
     assert {"polars", "pyarrow"} == loaded & {"pandas", "polars", "pyarrow"}
     assert desk.results().height == 2
 
