@@ -12,7 +12,7 @@ import msgspec
 
 from qfbatch.allowances import Allowances
 from qfbatch.breaker import Breaker
-from qfbatch.budget import cost_toward_budget, uncounted_note
+from qfbatch.budget import cost_toward_budget
 from qfbatch.checkpoint.committed import CommittedRows
 from qfbatch.checkpoint.place import logbook_of
 from qfbatch.cluster.dealing import Dealer
@@ -24,16 +24,16 @@ from qfbatch.cluster.variables import wanted_variables
 from qfbatch.errors import BudgetReached, ClusterLost, Fenced, QfbatchError, UsageError
 from qfbatch.flow.connecting import service_addresses
 from qfbatch.flow.eventloop import new_event_loop
-from qfbatch.flow.runner import PULSE_S, Clocks, Run, complete, started
-from qfbatch.flow.session import OpenSession, RunOptions, RunResult, open_session
+from qfbatch.flow.in_session import in_session, started
+from qfbatch.flow.runner import PULSE_S, Clocks, Run
+from qfbatch.flow.session import OpenSession, RunOptions, RunResult
 from qfbatch.flow.signals import stop_on_signals
 from qfbatch.flow.stopping import StopButton, address, nothing_succeeds
 from qfbatch.job.settings import LOCAL as EMBEDDED
 from qfbatch.job.settings import Job, ServiceSettings
 from qfbatch.limits.combined import shared_out
 from qfbatch.limits.gate import GateStatistics
-from qfbatch.planning.planner import keep_prediction
-from qfbatch.progress.events import Event, NodeEnded, Observer, Refused, RowsCommitted, to_all
+from qfbatch.progress.events import Event, NodeEnded, Observer, Refused, RowsCommitted
 from qfbatch.records import ErrorKind, Record
 from qfbatch.tally import Tally, total
 
@@ -81,35 +81,28 @@ def run_on_cluster(
             "service.base_url: local is this machine's own server, which other machines do not reach",
             hint="Name a service that they reach, or use --ray local.",
         )
-    clocks = clocks or Clocks()
+    clocks, button = clocks or Clocks(), button or StopButton()
     job, options = absolute_job(job), replace(options, shared=True)
-    observe = to_all([observe])
-    with open_session(job, options, now=clocks.now) as session:
-        if not any(session.work.values()):
-            result = complete(session, observe)
-        else:
-            keep_prediction(job, session)
-            if note := uncounted_note(job, total(session.standing.values()).spent):
-                session.notes.append(note)
-            with (
-                service_addresses(job) as addresses,
-                Engine(address, nodes) as engine,
-                asyncio.Runner(loop_factory=new_event_loop) as loop,
-            ):
-                run = Driver(
-                    job,
-                    options,
-                    session,
-                    observe,
-                    clocks=clocks,
-                    button=button or StopButton(),
-                    engine=engine,
-                    lost_after_s=lost_after_s,
-                )
-                result = loop.run(run.run(addresses, environ))
-        session.exit_code = result.exit_code
-        session.ended = "" if result.reason is None else result.reason.message
-    return result
+
+    def carry_out(session: OpenSession, observe: Observer) -> RunResult:
+        with (
+            service_addresses(job) as addresses,
+            Engine(address, nodes) as engine,
+            asyncio.Runner(loop_factory=new_event_loop) as loop,
+        ):
+            run = Driver(
+                job,
+                options,
+                session,
+                observe,
+                clocks=clocks,
+                button=button,
+                engine=engine,
+                lost_after_s=lost_after_s,
+            )
+            return loop.run(run.run(addresses, environ))
+
+    return in_session(job, options, carry_out, now=clocks.now, observe=observe)
 
 
 class Driver(Run):

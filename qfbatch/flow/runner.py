@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from qfbatch.breaker import PROVEN_ALIKE_ROWS, Breaker, BreakerPolicy
-from qfbatch.budget import BudgetGuard, cost_toward_budget, uncounted_note
+from qfbatch.budget import BudgetGuard, cost_toward_budget
 from qfbatch.checkpoint.interface import Commits
 from qfbatch.checkpoint.parts import PartSummary
 from qfbatch.errors import Interrupted, QfbatchError, RunDirectoryError
@@ -24,10 +24,11 @@ from qfbatch.flow.connecting import Connection, connections, service_addresses
 from qfbatch.flow.crew import Crew
 from qfbatch.flow.eventloop import new_event_loop
 from qfbatch.flow.feed import Feed, ShardWork
+from qfbatch.flow.in_session import in_session, started
 from qfbatch.flow.loading import Loader
 from qfbatch.flow.recording import carried_on
 from qfbatch.flow.routing import Route, open_routes, own_gate, places_at_once
-from qfbatch.flow.session import OpenSession, RunOptions, RunResult, open_session
+from qfbatch.flow.session import OpenSession, RunOptions, RunResult
 from qfbatch.flow.signals import stop_on_signals
 from qfbatch.flow.stopping import Stop, StopButton
 from qfbatch.flow.watching import Admitting, Watch
@@ -36,15 +37,12 @@ from qfbatch.flow.worker import Surroundings, work
 from qfbatch.job.settings import Job, ModelSettings, ServiceSettings
 from qfbatch.limits.gate import Gate
 from qfbatch.limits.quota import Quota
-from qfbatch.planning.planner import keep_prediction
 from qfbatch.progress.events import (
     Observer,
     RowsCommitted,
     RunEnded,
-    RunStarted,
     ShardClosed,
     Stopping,
-    Surveyed,
     TokenRenewed,
     to_all,
 )
@@ -93,43 +91,27 @@ def run_job(
         RunDirectoryError: the run directory cannot be used, found before the first call.
         ServiceRefused: there are no credentials.
     """
-    clocks = clocks or Clocks()
-    observe = to_all([observe])
-    with open_session(
-        job, options, now=clocks.now, on_survey=lambda done, total: observe(Surveyed(done, total))
-    ) as session:
-        if not any(session.work.values()):
-            result = complete(session, observe)
-        else:
-            keep_prediction(job, session)
-            if note := uncounted_note(job, total(session.standing.values()).spent):
-                session.notes.append(note)
-            run = Run(job, options, session, observe, clocks=clocks, button=button or StopButton())
-            with service_addresses(job) as addresses, asyncio.Runner(loop_factory=new_event_loop) as loop:
-                result = loop.run(run.run(addresses, environ))
-        session.exit_code = result.exit_code
-        session.ended = "" if result.reason is None else result.reason.message
-    return result
+    clocks, button = clocks or Clocks(), button or StopButton()
 
+    def carry_out(session: OpenSession, observe: Observer) -> RunResult:
+        run = Run(job, options, session, observe, clocks=clocks, button=button)
+        with service_addresses(job) as addresses, asyncio.Runner(loop_factory=new_event_loop) as loop:
+            return loop.run(run.run(addresses, environ))
 
-def complete(session: OpenSession, observe: Observer) -> RunResult:
-    """What comes of a run that has nothing left to do."""
-    done = session.committed
-    exit_code = 1 if done.failed else 0
-    observe(started(session, rows=done.rows, done=done.rows))
-    observe(RunEnded(exit_code, done.succeeded, done.failed, left=0))
-    return RunResult(exit_code, done.succeeded, done.failed, left=0, asked=0)
-
-
-def started(session: OpenSession, *, rows: int, done: int) -> RunStarted:
-    """The event that a session begins with."""
-    return RunStarted(
-        str(session.layout), rows, done, notes=tuple(session.notes), models=dict(session.standing)
-    )
+    return in_session(job, options, carry_out, now=clocks.now, observe=observe)
 
 
 class Run:
-    """One session's work, on the event loop: all of it, or one node's part of what many do (`cluster`)."""
+    """One session's work, on the event loop: all of it, or one node's part of what many do (`cluster`).
+
+    Args:
+        job: the job.
+        options: of this session.
+        session: the run, opened.
+        observe: takes what happens.
+        clocks: time and randomness.
+        button: ends the run from another thread, as SIGINT does.
+    """
 
     def __init__(
         self,
@@ -358,4 +340,4 @@ class Run:
         return RunResult(exit_code, standing.succeeded, standing.failed, left, self._asked, reason)
 
 
-__all__ = ["Clocks", "Run", "RunOptions", "RunResult", "complete", "run_job", "started"]
+__all__ = ["Clocks", "Run", "RunOptions", "RunResult", "run_job"]

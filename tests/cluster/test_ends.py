@@ -14,15 +14,19 @@ from scripted import ScriptedServer
 
 from qfbatch.checkpoint.place import run_place
 from qfbatch.checkpoint.results import scan_results
+from qfbatch.errors import UsageError
 from qfbatch.flow.runner import RunResult
 from qfbatch.flow.session import RunOptions
 from qfbatch.flow.stopping import StopButton
-from qfbatch.progress.events import Event, Refused, RowsCommitted, Stopping
+from qfbatch.job.load import load_job
+from qfbatch.progress.events import Event, Refused, RowsCommitted, Stopping, Surveyed
 from qfbatch.storage.access import StorageAccess
 
 from .runs import write_job
 
 pytest.importorskip("ray", reason="the extra `ray` is not installed")
+
+from qfbatch.cluster.driver import run_on_cluster
 
 from .in_process import LocalEngine, run_in_process
 
@@ -79,6 +83,23 @@ class Nodes:
 @pytest.fixture(autouse=True)
 def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
+
+
+def test_the_survey_is_told(tmp_path: Path) -> None:
+    """Who watches a run on a cluster sees how far the input is read, before the cluster is even joined."""
+    job = write_job(tmp_path, "http://127.0.0.1:9", "e", rows=3, shard_rows=3)
+    events: list[Event] = []
+    with pytest.raises(UsageError, match="no Ray cluster can be reached there"):
+        run_on_cluster(
+            load_job(job, environ={}),
+            RunOptions(),
+            address="nowhere",
+            nodes=None,
+            environ={},
+            observe=events.append,
+        )
+    size = job.with_name("rows.jsonl").stat().st_size
+    assert {Surveyed(size, size)} == set(events)
 
 
 def test_a_stop_loses_nothing(tmp_path: Path, server: ScriptedServer) -> None:
