@@ -96,7 +96,7 @@ class LazyGroup(click.Group):
             ctx.exit(128 + (signal.SIGTERM if isinstance(interrupt, _Terminated) else signal.SIGINT))
         except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
             raise  # the last one is `… | head`, which click ends in silence
-        except Exception as error:
+        except Exception as error:  # whatever it is, a user gets one message and an exit code of its own
             if os.environ.get(TRACEBACK_VARIABLE):
                 raise
             what = clean_message(f"{type(error).__name__}: {error}")

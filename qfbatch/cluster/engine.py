@@ -152,6 +152,7 @@ async def _off_the_loop(call: Callable[[], Any]) -> Any:
     found: asyncio.Future[Any] = loop.create_future()
 
     def tell(result: Any, error: BaseException | None) -> None:
+        """On the loop: hand over what came of it, unless nobody waits any more."""
         if found.done():
             return
         if error is None:
@@ -160,6 +161,7 @@ async def _off_the_loop(call: Callable[[], Any]) -> Any:
             found.set_exception(error)
 
     def work() -> None:
+        """In the thread: call, and have the loop told."""
         result, error = None, None
         try:
             result = call()

@@ -76,6 +76,7 @@ def level(counted: pl.DataFrame, keys: Sequence[str]) -> pl.DataFrame:
     """The figures of `counts` that are one number: a row for each group, one in all without keys."""
 
     def total(name: str, where: pl.Expr | None = None) -> pl.Expr:
+        """The sum of a column of `counted` over a group, or over those of its rows that `where` holds for."""
         return (pl.col(name) if where is None else pl.col(name).filter(where)).sum()
 
     succeeded = pl.col("status") == Status.SUCCEEDED.value
