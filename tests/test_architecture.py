@@ -71,6 +71,7 @@ FLOORS: dict[int, tuple[str, ...]] = {
         "scoring.evaluation",
         "planning.expecting",
         "planning.planner",
+        "planning.predicting",
         "render.status_text",  # shows a status, likewise
         "reporting.report",
         "render.plan_text",  # shows a plan, which is a value of this floor
@@ -113,7 +114,7 @@ THIRD_PARTY: dict[str, tuple[str, ...]] = {
         "reader.arrow_values",
         "reader.duplicates",  # ids held in bounded memory
         "reader.parquet",
-        "flow.resuming",  # hands them on
+        "flow.following",  # hands them on
         "flow.rehoming",  # moves rows from old parts into new ones
         "schema",
     ),
@@ -163,10 +164,12 @@ LAZY_IMPORTERS = {
     "qfbatch": "a name of the Python API is looked up when used",
     "qfbatch.cli.main": "a command is loaded only when called",
     "qfbatch.cli.page": "extras",
+    "qfbatch.cli.run": "the report: no call waits for what it needs",
     "qfbatch.cluster.entrance": "extra",
     "qfbatch.cli.serve": "extras",
     "qfbatch.cli.target": "a job file's reader is of no use to who names a run directory",
     "qfbatch.cli.watchers": "extras",
+    "qfbatch.flow.resuming": "what an input that changed needs, which few have",
     "qfbatch.storage.opening": "extra",
     "qfbatch.scoring.own_scorers": "a job's own functions, where it names some",
     "qfbatch.scoring.scorers": "extras",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import shlex
 from collections.abc import Sequence
@@ -10,21 +11,20 @@ from pathlib import Path
 
 import click
 
-from qfbatch.cli.garbage import collect_seldom
+from qfbatch.cli.garbage import collect_seldom, loading
 from qfbatch.cli.job_options import job_argument, load
-from qfbatch.cli.report import print_report, tell_scoring
 from qfbatch.cli.talk import abandon_stdout, say, use_json
-from qfbatch.cli.target import open_run
 from qfbatch.cli.watchers import WatchOptions, watching
 from qfbatch.cluster.entrance import run_on_cluster
 from qfbatch.errors import UsageError
 from qfbatch.flow.runner import RunResult, run_job
 from qfbatch.flow.session import RunOptions
 from qfbatch.job.settings import Job
-from qfbatch.scoring.evaluation import UNSCORED, Evaluation, evaluation_of
+from qfbatch.scoring.evaluation import Evaluation, evaluation_of
 from qfbatch.wording import count, things
 
 RETRY_FAILED = "--retry-failed"
+_CLOSING_REPORT = "qfbatch.cli.closing_report"  # polars and tables: no call should have to wait for them
 
 
 @click.command("run")
@@ -150,15 +150,19 @@ def command(
 
 
 def _report(job: Job, evaluation: Evaluation) -> None:
-    """The run's report; what is wrong with its scores takes nothing away from the run."""
-    run = open_run(str(job.output_path))
+    """Print the run's report, loading what that needs."""
     try:
-        sections = print_report([run], [evaluation])
-    except UsageError as error:
-        say(f"not scored: {error.message}. {error.hint}", level="warning")
-        sections = print_report([run], [UNSCORED])
-    for section in sections:
-        tell_scoring(section)
+        with loading():
+            closing_report = importlib.import_module(_CLOSING_REPORT)
+    except ImportError as error:
+        directory = shlex.quote(str(job.output_path))
+        say(
+            f"no report: the installation changed while the run lasted ({error}). "
+            f"See it with: qfbatch report {directory}",
+            level="warning",
+        )
+        return
+    closing_report.print_closing_report(job, evaluation)
 
 
 def _tell(command_line: list[str], job: Job, result: RunResult, limit: int | None) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from qfbatch.budget import uncounted_note
 from qfbatch.flow.session import OpenSession, RunOptions, RunResult, open_session
 from qfbatch.job.settings import Job
-from qfbatch.planning.planner import keep_prediction
+from qfbatch.planning.predicting import keep_prediction
 from qfbatch.progress.events import Observer, RunEnded, RunStarted, Surveyed, to_all
 from qfbatch.tally import total
 

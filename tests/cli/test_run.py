@@ -39,14 +39,16 @@ def test_a_run_to_completion(desk: Desk) -> None:
 
 
 def test_a_run_carries_no_needless_weight(desk: Desk) -> None:
-    """A run seldom looks for garbage, and does not load pandas, although pyarrow, beside it, would."""
+    """A run seldom looks for garbage; it loads polars for its report alone, and pandas never."""
     assert find_spec("pandas")
     desk.rows(2)
     desk.job()
     code = (
         "import gc, sys\n"
         "from qfbatch.cli.main import main\n"
-        "main(['run', 'job.yaml'], standalone_mode=False)\n"
+        "main(['run', 'job.yaml', '--quiet'], standalone_mode=False)\n"
+        "print('polars' in sys.modules)\n"
+        "main(['run', 'job.yaml', '--fresh'], standalone_mode=False)\n"
         "print(gc.isenabled(), gc.get_threshold()[0] > 10_000, *sys.modules)"
     )
     done = subprocess.run(
@@ -58,6 +60,7 @@ def test_a_run_carries_no_needless_weight(desk: Desk) -> None:
         timeout=60,
         check=True,
     )
+    assert done.stdout.splitlines()[0] == "False"
     searching, seldom, *names = done.stdout.splitlines()[-1].split()
     assert ("True", "True") == (searching, seldom)
     loaded = set(names)
