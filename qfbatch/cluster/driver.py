@@ -230,8 +230,8 @@ class Driver(Run):
                 await self._attend(node)
             except (NodeLost, TimeoutError) as error:
                 held = self._dealer.held_by(node.name)
-                self._observe(NodeEnded(node.name, str(error) or "it does not answer", held))
-                lost = str(error)
+                lost = str(error) or "it does not answer"
+                self._observe(NodeEnded(node.name, lost, held))
             else:
                 return
             finally:
@@ -369,12 +369,17 @@ class Driver(Run):
         self._end_now()
 
     def _count_again(self) -> None:
-        """What a node committed just before it was lost, it could not tell: in the end the log counts."""
+        """What a node committed just before it was lost, it could not tell: in the end the log counts.
+
+        It does not say which failed rows were asked again. Of what is left, neither it nor what nodes told says
+        too little, so the lower one counts.
+        """
         self._asked = self._asked_by.total()
         for name, standing in CommittedRows(self._session.layout).read(self._session.manifest).items():
             if name in self._tallies:
                 before = self._session.standing[name]
-                left = max(0, before.left + before.rows - standing.rows)
+                left = min(self._tallies[name].left, before.left + before.rows - standing.rows)
+                left = 0 if self._dealer.finished else max(0, left)
                 tally = Tally(msgspec.structs.replace(standing, left=left))
                 tally.asked = self._tallies[name].asked
                 self._tallies[name] = tally

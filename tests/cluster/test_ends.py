@@ -19,7 +19,7 @@ from qfbatch.flow.runner import RunResult
 from qfbatch.flow.session import RunOptions
 from qfbatch.flow.stopping import StopButton
 from qfbatch.job.load import load_job
-from qfbatch.progress.events import Event, Refused, RowsCommitted, Stopping, Surveyed
+from qfbatch.progress.events import Event, Pulse, Refused, RowsCommitted, Stopping, Surveyed
 from qfbatch.storage.access import StorageAccess
 
 from .runs import write_job
@@ -143,6 +143,8 @@ def test_only_failed_rows_within_the_limit_are_asked_again(tmp_path: Path, serve
     assert 27 == len(nodes.calls) == nodes.committed
     result = nodes.run(RunOptions(limit=27, retry_failed=True))
     assert (0, 3) == (result.exit_code, result.asked)
+    last = [event for event in nodes.events if isinstance(event, Pulse)][-1]
+    assert [0] == [standing.left for standing in last.models.values()]
     expected = {prompt: (2, 1) if "fault" in prompt else (1, 1) for prompt in nodes.calls}
     assert expected == nodes.calls
     assert 27 == nodes.committed
