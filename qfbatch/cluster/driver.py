@@ -371,8 +371,8 @@ class Driver(Run):
     def _count_again(self) -> None:
         """What a node committed just before it was lost, it could not tell: in the end the log counts.
 
-        It does not say which failed rows were asked again. Of what is left, neither it nor what nodes told says
-        too little, so the lower one counts.
+        It does not say which failed rows were asked again. Of what is left, neither it nor what nodes told
+        says too little, so the lower one counts.
         """
         self._asked = self._asked_by.total()
         for name, standing in CommittedRows(self._session.layout).read(self._session.manifest).items():

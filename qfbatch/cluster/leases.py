@@ -6,14 +6,17 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 
 from qfbatch.cluster.limiter import Dealt
+from qfbatch.errors import ClusterLost
 from qfbatch.flow.admission import Admission
 from qfbatch.limits.gate import Gate
 from qfbatch.limits.leased import LeasedGate
 from qfbatch.limits.quota import Quota
 from qfbatch.limits.shares import Usage
+from qfbatch.service.redaction import clean_message
 
 Ask = Callable[[Mapping[str, tuple[Quota, Usage]]], Awaitable[Dealt]]
 ANSWER_S = 10.0  # a limiter that takes longer is asked anew; leases are long over by then
+LOST_AFTER_S = 120.0  # long after Ray has begun it anew elsewhere, where it can
 _TRY_AGAIN_S = 0.2
 
 
@@ -46,7 +49,11 @@ class Leases:
 
         Nothing that was to be reported is lost where the limiter is not reached, but counts: those of a lost
         report are as if the calls had not been made, and the leases have run out meanwhile.
+
+        Raises:
+            ClusterLost: it has not been reached for `LOST_AFTER_S`; no call is made without it.
         """
+        reached_at = self._loop.time()
         while True:
             self._urgent.clear()
             asked_at = self._loop.time()
@@ -54,11 +61,13 @@ class Leases:
             usages = self._usages(admitted(), asked_at, everything=everything)
             try:
                 dealt = await asyncio.wait_for(self._ask(usages), ANSWER_S)
-            except Exception:  # noqa: BLE001 - whatever keeps the limiter away, it is asked again
+            except Exception as error:  # whatever keeps the limiter away, it is asked again, but not for ever
+                if self._loop.time() - reached_at > LOST_AFTER_S:
+                    raise _limiter_lost(error) from error
                 self._era = ""
                 await asyncio.sleep(_TRY_AGAIN_S)
                 continue
-            now = self._loop.time()
+            now = reached_at = self._loop.time()
             told = everything or dealt.era == self._era
             self._era = dealt.era if told else ""
             for name, lease in dealt.leases.items():
@@ -85,6 +94,16 @@ class Leases:
                 await self._urgent.wait()
         except TimeoutError:
             return
+
+
+def _limiter_lost(error: Exception) -> ClusterLost:
+    said = (
+        clean_message(str(error).strip().rpartition("\n")[2]) or type(error).__name__
+    )  # Ray's reason is last
+    return ClusterLost(
+        f"the limiter has not been reached for {LOST_AFTER_S:g} s: {said}",
+        hint="Check the cluster (`ray status`), then run the same command again to resume.",
+    )
 
 
 __all__ = ["Leases"]

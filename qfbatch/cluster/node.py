@@ -24,7 +24,7 @@ from qfbatch.checkpoint.stored_tenure import LogRows
 from qfbatch.cluster.leases import Ask, Leases
 from qfbatch.cluster.messages import Assignment, Key, News, Orders
 from qfbatch.cluster.stand_ins import Helping, PortionGuard, Source, TellingBreaker, TellingTally
-from qfbatch.errors import Interrupted, QfbatchError, RunDirectoryError
+from qfbatch.errors import ClusterLost, Interrupted, QfbatchError, RunDirectoryError
 from qfbatch.flow.connecting import Connection
 from qfbatch.flow.feed import ShardWork
 from qfbatch.flow.runner import Clocks, Run
@@ -295,13 +295,19 @@ class NodeRun(Run):
         services: Mapping[ServiceSettings, Connection],
     ) -> None:
         returning = self._returning = Helping(committer, self._news_of, self._urgent)
-        keeper = loop.create_task(self._leases.keep(lambda: self._admission))
+        keeper = loop.create_task(self._keep_leases())
         try:
             await super()._work(loop, returning, services)
             if self._stop.requested:
                 await self._wait_for_lent_rows()
         finally:
             keeper.cancel()
+
+    async def _keep_leases(self) -> None:
+        try:
+            await self._leases.keep(lambda: self._admission)
+        except ClusterLost as lost:
+            self._stop.request(lost)
 
     async def _wait_for_lent_rows(self) -> None:
         """Rows that others have on their way for this node will be paid for: their records are waited for."""

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
-from qfbatch.cluster.limiter import Limiter
+from qfbatch.cluster import leases
+from qfbatch.cluster.limiter import Dealt, Limiter
 from qfbatch.errors import UsageError
+from qfbatch.flow.runner import RunResult
 from qfbatch.limits.quota import Quota
 from qfbatch.limits.shares import Usage
 
@@ -41,6 +44,41 @@ def test_a_limiter_that_is_no_good_stops_the_run(tmp_path: Path, monkeypatch: py
             """As `Engine.check_limiter`."""
             raise UsageError("the machine of the limiter has qfbatch 0, the driver 1")
 
+    result = _run(tmp_path, monkeypatch, Elsewhere(2))
+    assert 2 == result.exit_code
+    assert result.reason is not None
+    assert "the machine of the limiter has qfbatch 0" in result.reason.message
+
+
+def test_a_limiter_that_is_gone_for_good_ends_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where no report reaches the limiter for long, the run ends and says why; it does not hang."""
+
+    class Broken(Limiter):
+        """A limiter that nobody reaches."""
+
+        def exchange(self, node: str, usages: Mapping[str, tuple[Quota, Usage]]) -> Dealt:
+            """As `Limiter.exchange`."""
+            raise RuntimeError("Traceback\n  a long one\nits machine is gone")
+
+    class Without(LocalEngine):
+        """A cluster with such a limiter."""
+
+        def start_limiter(self, run: str) -> None:
+            """As `Engine.start_limiter`."""
+            del run
+            self.limiter = Broken(again=False, nodes=self.nodes)
+
+    monkeypatch.setattr(leases, "LOST_AFTER_S", 0.1)
+    result = _run(tmp_path, monkeypatch, Without(2))
+    assert (4, 1) == (result.exit_code, result.left)
+    assert result.reason is not None
+    assert "the limiter has not been reached for 0.1 s: its machine is gone" == result.reason.message
+    assert "run the same command again" in result.reason.hint
+
+
+def _run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, engine: LocalEngine) -> RunResult:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "rows.jsonl").write_text('{"id": "a", "prompt": "b"}\n')
     job = {
@@ -50,7 +88,4 @@ def test_a_limiter_that_is_no_good_stops_the_run(tmp_path: Path, monkeypatch: py
         "output": {"path": "run"},
     }
     (tmp_path / "job.yaml").write_text(json.dumps({"name": "limiter", **job}))
-    result = run_in_process(tmp_path / "job.yaml", Elsewhere(2), {})
-    assert 2 == result.exit_code
-    assert result.reason is not None
-    assert "the machine of the limiter has qfbatch 0" in result.reason.message
+    return run_in_process(tmp_path / "job.yaml", engine, {})
