@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -67,6 +68,8 @@ def freeze(
     limits = document.limits or LimitsSection()
     budget = document.budget or BudgetSection()
     output = (document.output or OutputSection()).path
+    if output is not None:
+        output = os.path.expanduser(output)  # noqa: PTH111 - as input.path; Path fails at an unknown ~user
     default = ServiceSettings()
     default = replace(default, base_url=_address(default.api, addresses))
     service = _service(document.service, default, addresses)

@@ -62,6 +62,8 @@ def path(text: str) -> str:
             parse_address(text)
         except UsageError as error:
             raise ValueError("not an address in object storage; write s3://bucket/prefix") from error
+    elif "://" in text:  # as a path it would be a folder called `gs:` here
+        raise ValueError("neither a local path nor object storage; write a path or s3://bucket/prefix")
     return text
 
 

@@ -161,6 +161,13 @@ def test_references_read_the_environment(tmp_path: Path) -> None:
     assert job.environment == ("ADAPTIVE", "DIR", "N", "OUT", "QPS", "RPM")
 
 
+def test_the_run_directory_may_be_in_the_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A tilde means the same in output.path as in input.path and in a shell, not a folder of that name."""
+    monkeypatch.setenv("HOME", "/home/eve")
+    job = load_text(tmp_path, MINIMAL + "output: {path: ~/runs/x}\n")
+    assert job.output_path == Path("/home/eve/runs/x")
+
+
 def test_a_reference_stays_text_where_text_is_asked_for(tmp_path: Path) -> None:
     """A name or a user id that happens to look like a number is still text."""
     text = MINIMAL.replace("tiny", "${N}") + "parameters: {user_id: '${N}', stop: ['${N}'], top_k: '${N}'}\n"

@@ -68,6 +68,10 @@ IN_CAPITALS = "an environment variable in capitals, such as MY_KEY, not a key"
             "output: {path: s3:///x}",
             "output.path: not an address in object storage; write s3://bucket/prefix",
         ),
+        (
+            "output: {path: gs://bucket/x}",
+            "output.path: neither a local path nor object storage; write a path or s3://bucket/prefix",
+        ),
         ("output: {path: ' x'}", "output.path: must not start or end with a blank"),
         ('output: {path: "a\\0"}', "output.path: must not hold line breaks or control characters"),
         (
