@@ -41,8 +41,9 @@ class FolderStore:
     def put_if_absent(self, key: str, content: bytes) -> bool:
         """See `ObjectStore.put_if_absent`."""
         path = self._path(key)
-        if path.exists():
-            return False
+        with storage_errors(path, "create"):
+            if path.exists():
+                return False
         make_folder(path.parent)
         temporary = path.with_name(f"{TEMPORARY_PREFIX}{path.name}.{_writer()}-{next(_temporaries)}")
         with storage_errors(path, "create"):
@@ -128,9 +129,9 @@ def _files(folder: Path, top: Path, *, temporary: bool, after: str = "", until: 
     """Temporary files, or all others, in `top` and below, bounded as in `list`; keys are below `folder`."""
     found = []
     with storage_errors(top, "read the folder"):
-        for parent, folders, names in os.walk(top):
-            below = Path(parent).relative_to(folder).as_posix().removeprefix(".")
-            start = f"{below}/" if below else ""
+        for parent, folders, names in os.walk(top, onerror=_raise_unless_missing):
+            below = Path(parent).relative_to(folder).as_posix()
+            start = "" if below == "." else f"{below}/"
             folders[:] = [name for name in folders if _reaches_into(f"{start}{name}/", after, until)]
             for name in names:
                 key = start + name
@@ -140,6 +141,12 @@ def _files(folder: Path, top: Path, *, temporary: bool, after: str = "", until: 
                     with suppress(FileNotFoundError):  # gone since it was listed
                         found.append(_info(key, (Path(parent) / name).stat()))
     return found
+
+
+def _raise_unless_missing(error: OSError) -> None:
+    """What `os.walk` would pass over in silence: a folder that cannot be read is not an empty one."""
+    if not isinstance(error, FileNotFoundError | NotADirectoryError):
+        raise error
 
 
 def _link(temporary: Path, path: Path) -> bool:

@@ -95,6 +95,19 @@ def test_listing_is_in_order_and_whole(store: ObjectStore) -> None:
     assert ["log/a/10"] == [info.key for info in store.list("log/")]
 
 
+def test_a_folder_that_cannot_be_read_is_not_empty(tmp_path: Path) -> None:
+    """A listing that the system refuses is an error: taken for empty, what it holds would be done again."""
+    (tmp_path / "log").symlink_to("log")
+    with pytest.raises(StorageError, match="log: cannot read the folder: Too many levels of symbolic links"):
+        FolderStore(tmp_path).list("log/")
+
+
+def test_a_name_that_cannot_be_looked_at_is_no_fault_of_qfbatch(tmp_path: Path) -> None:
+    """What the system says of a file that is looked for before it is created is told as of any other."""
+    with pytest.raises(StorageError, match="cannot create: File name too long"):
+        FolderStore(tmp_path).put_if_absent("x" * 300, b"")
+
+
 def test_a_listing_is_not_cut_off(store: ObjectStore) -> None:
     """More objects than a page of S3 holds (1,000) are all listed."""
     keys = [f"many/{number:05d}" for number in range(1010)]
