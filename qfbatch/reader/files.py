@@ -67,7 +67,8 @@ def find_files(paths: Sequence[str], access: StorageAccess) -> list[InputFile]:
         access: to object storage.
 
     Raises:
-        InputError: a path does not exist, a pattern or folder matches nothing, or a file is not supported.
+        InputError: a path does not exist, a pattern or folder matches nothing, a folder cannot be read, or a
+            file is not supported.
     """
     files: dict[str, InputFile] = {}
     for entry in paths:
@@ -137,7 +138,7 @@ def _objects(entry: str, access: StorageAccess) -> Iterator[InputFile]:
 def _folder(folder: str) -> Iterator[InputFile]:
     """Supported files below a folder; hidden ones and links to folders are left out."""
     names = []
-    for parent, folders, files in os.walk(folder):
+    for parent, folders, files in os.walk(folder, onerror=_cannot_be_read):
         folders[:] = [name for name in folders if not name.startswith(".")]
         names += [
             os.path.join(parent, name)  # noqa: PTH118 - keeps the user's spelling of the folder
@@ -147,6 +148,14 @@ def _folder(folder: str) -> Iterator[InputFile]:
     if not names:
         raise InputError(f"{folder}: the folder holds no supported file", hint=f"Supported are {_SUPPORTED}.")
     yield from map(_file, sorted(names, key=_posix))
+
+
+def _cannot_be_read(error: OSError) -> None:
+    """What `os.walk` would pass over in silence, and with it all rows of that folder."""
+    raise InputError(
+        f"{_posix(error.filename)}: the folder cannot be read: {error.strerror}",
+        hint="Make it readable for this user, or name the files to read in `input.path`.",
+    ) from error
 
 
 def _pattern(pattern: str) -> Iterator[InputFile]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -53,6 +54,21 @@ def test_paths_folders_and_patterns(tree: Path, paths: list[str], names: list[st
     files = find_files(paths, StorageAccess())
     assert [file.name for file in files] == names
     assert all(Path(file.path).is_absolute() for file in files)
+
+
+def test_a_folder_that_cannot_be_read_is_told(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder below that the system refuses to list does not leave its rows out of the run in silence."""
+    scandir = os.scandir
+
+    def refuse(path: str) -> Iterator[os.DirEntry[str]]:
+        """As for a user who may not enter one of the folders; tests may run as one who may."""
+        if path.endswith("deep"):
+            raise PermissionError(13, "Permission denied", path)
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    with pytest.raises(InputError, match="data/sub/deep: the folder cannot be read: Permission denied"):
+        find_files(["data"], StorageAccess())
 
 
 @pytest.mark.parametrize(
