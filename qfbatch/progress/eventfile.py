@@ -10,11 +10,12 @@ million rows of which every tenth is retried leave a few megabytes.
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import msgspec
 
@@ -31,6 +32,7 @@ from qfbatch.records import Record
 
 LINES_A_SECOND = 10  # single lines about failed attempts, refusals by rate and failed rows, each kind
 PERIOD_S = 1.0
+_LONGEST_LINE = 2**20  # bytes, far beyond what one has
 PROGRESS_S = 60.0  # between two lines that say how the run stands
 
 
@@ -47,6 +49,7 @@ class EventFile:
         self._now = now
         self._encode = msgspec.json.Encoder(enc_hook=str).encode
         self._failed = False
+        self._appended = False  # anything, in this session
         self._lines: list[bytes] = []
         self._period_began = float("-inf")
         self._progress_at = float("-inf")
@@ -154,11 +157,23 @@ class EventFile:
             return
         lines, self._lines = self._lines, []
         try:
-            with self._path.open("ab") as file:
+            with self._path.open("a+b") as file:
+                if not self._appended:
+                    _cut_torn_line(file)
+                    self._appended = True
                 file.write(b"".join(lines))
         except OSError:
             # Results matter, this file does not: the run goes on, and its own writes will meet a full disk.
             self._failed = True
+
+
+def _cut_torn_line(file: IO[bytes]) -> None:
+    """Cut what a full disk or a power cut left of a last line: what is appended must begin a line."""
+    size = file.seek(0, os.SEEK_END)
+    start = file.seek(max(0, size - _LONGEST_LINE))
+    tail = file.read()
+    if tail and not tail.endswith(b"\n"):
+        file.truncate(start + tail.rfind(b"\n") + 1)
 
 
 def _failure(record: Record) -> dict[str, Any]:

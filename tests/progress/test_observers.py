@@ -215,6 +215,16 @@ def test_event_file_lines_parse(tmp_path: Path) -> None:
     ] == committed[1]["failures"]
 
 
+def test_a_torn_event_is_cut_off(tmp_path: Path) -> None:
+    """What a full disk or a power cut left of a line does not swallow the next session's first one."""
+    path = tmp_path / "events.jsonl"
+    for torn in (b'{"event":"RunEn', b'{"event":"whole"}\n{"event":"RunEn', b'{"event":"whole"}\n', b""):
+        path.write_bytes(torn)
+        EventFile(path, Clock())(RunEnded(0, 1, 0, left=0))
+        whole, rest = torn.count(b"\n"), path.read_bytes().splitlines()
+        assert [*["whole"] * whole, "RunEnded"] == [json.loads(line)["event"] for line in rest]
+
+
 def test_event_file_grows_with_time_not_with_rows(tmp_path: Path) -> None:
     """A thousand commits, retries and failed rows in a second are a few lines, and none goes uncounted."""
     clock, path = Clock(), tmp_path / "events.jsonl"
