@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from itertools import groupby
+from operator import attrgetter
 
 from msgspec import Struct, field
 
@@ -123,35 +125,48 @@ class Tally:
             if dropped.cost is not None:
                 _add(self._discarded_cost, dropped.currency, -dropped.cost)
 
-    def add(self, record: Record) -> None:
-        """Take a newly committed record."""
+    def add(self, records: Iterable[Record]) -> None:
+        """Take newly committed records, all of this model.
+
+        On the event loop for every row of a run: counted in local names, which takes a third of the time of
+        attributes.
+        """
         asked = self.asked
-        asked.rows += 1
-        asked.calls += record.attempts
-        if record.latency_s is not None:
-            asked.busy_s += record.latency_s * record.attempts
-        self.left -= 1
-        if record.status is Status.SUCCEEDED:
-            self.succeeded += 1
-            asked.answered += 1
-        elif record.status is Status.FAILED:
-            self.failed += 1
-        else:
-            self.skipped += 1
-        if record.total_tokens is not None:
-            prompt, completion = record.prompt_tokens or 0, record.completion_tokens or 0
-            self._prompt_tokens += prompt
-            self._completion_tokens += completion
-            self._total_tokens += record.total_tokens
-            asked.prompt_tokens += prompt
-            asked.completion_tokens += completion
-        if record.discarded_tokens:
-            self._discarded_tokens += record.discarded_tokens
-            asked.discarded_tokens += record.discarded_tokens
-        if record.cost is not None:
-            _add(self._cost, record.currency, record.cost)
-        if record.discarded_cost is not None:
-            _add(self._discarded_cost, record.currency, record.discarded_cost)
+        rows = succeeded = failed = calls = prompt = completion = total = discarded = 0
+        busy_s = asked.busy_s
+        for record in records:
+            rows += 1
+            calls += record.attempts
+            if record.latency_s is not None:
+                busy_s += record.latency_s * record.attempts
+            if record.status is Status.SUCCEEDED:
+                succeeded += 1
+            elif record.status is Status.FAILED:
+                failed += 1
+            if record.total_tokens is not None:
+                prompt += record.prompt_tokens or 0
+                completion += record.completion_tokens or 0
+                total += record.total_tokens
+            discarded += record.discarded_tokens
+            if record.cost is not None:
+                _add(self._cost, record.currency, record.cost)
+            if record.discarded_cost is not None:
+                _add(self._discarded_cost, record.currency, record.discarded_cost)
+        self.left -= rows
+        self.succeeded += succeeded
+        self.failed += failed
+        self.skipped += rows - succeeded - failed
+        self._prompt_tokens += prompt
+        self._completion_tokens += completion
+        self._total_tokens += total
+        self._discarded_tokens += discarded
+        asked.rows += rows
+        asked.answered += succeeded
+        asked.calls += calls
+        asked.busy_s = busy_s
+        asked.prompt_tokens += prompt
+        asked.completion_tokens += completion
+        asked.discarded_tokens += discarded
 
     def standing(self) -> Standing:
         """The sums at this moment."""
@@ -167,6 +182,12 @@ class Tally:
             cost=dict(self._cost),
             discarded_cost=dict(self._discarded_cost),
         )
+
+
+def add_all(tallies: Mapping[str, Tally], records: Iterable[Record]) -> None:
+    """Have newly committed records in the tallies of their models."""
+    for model, alike in groupby(records, attrgetter("model")):
+        tallies[model].add(alike)
 
 
 def total(standings: Iterable[Standing]) -> Standing:

@@ -59,7 +59,7 @@ class Run:
     def end(self, record: Record, *, estimated: int) -> None:
         """A row ends."""
         self.tally.asked.estimated_tokens += estimated
-        self.tally.add(record)
+        self.tally.add([record])
 
 
 def test_a_token_limit_counts_the_tokens_that_are_left_not_the_rows() -> None:
@@ -159,8 +159,8 @@ def test_a_model_that_is_done_leaves_its_part_to_the_others() -> None:
     forecast = Forecast(works)
     lanes = {"": RUN, "fast": lane(qps=9.0), "slow": lane(qps=2.0)}
     for second in range(31):
-        works["fast"].tally.add(answer(10, latency_s=0.1, model="fast"))
-        works["slow"].tally.add(answer(10, latency_s=0.1, model="slow"))
+        works["fast"].tally.add([answer(10, latency_s=0.1, model="fast")])
+        works["slow"].tally.add([answer(10, latency_s=0.1, model="slow")])
         outlook = forecast.look(float(second), lanes)
     assert pytest.approx(69 / 2.0) == outlook.eta_s
 

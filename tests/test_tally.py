@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from qfbatch.flow.recording import carried_on
 from qfbatch.records import Dropped, Record, Status
-from qfbatch.tally import Standing, Tally, total
+from qfbatch.tally import Standing, Tally, add_all, total
 
 RECORD = Record(
     row_id="r", model="m", endpoint="e", shard=0, source_file="f", source_row=1, prompt="p",
@@ -22,8 +22,7 @@ RECORD = Record(
 def test_counts_balance(statuses: list[Status]) -> None:
     """Every record is counted once, under its status, beside those of earlier sessions."""
     tally = Tally(Standing(succeeded=1, failed=2, skipped=3, left=len(statuses)))
-    for status in statuses:
-        tally.add(msgspec.structs.replace(RECORD, status=status))
+    tally.add(msgspec.structs.replace(RECORD, status=status) for status in statuses)
     counted = Counter(statuses)
     standing = tally.standing()
     assert (6 + len(statuses), 0) == (standing.rows, standing.left)
@@ -42,9 +41,9 @@ def test_costs_add_up_by_currency_and_dropped_answers_stand_apart() -> None:
         RECORD, prompt_tokens=2, completion_tokens=3, total_tokens=5, cost=0.5, currency="CNY",
         discarded_tokens=7, discarded_cost=0.25,
     )  # fmt: skip
-    one.add(answer)
+    one.add([answer])
     other = Tally()
-    other.add(msgspec.structs.replace(answer, currency="USD"))
+    other.add([msgspec.structs.replace(answer, currency="USD")])
     both = total([one.standing(), other.standing()])
     assert ({"CNY": 1.5, "USD": 0.5}, {"CNY": 0.25, "USD": 0.25}) == (both.cost, both.discarded_cost)
     assert {"CNY": 1.75, "USD": 0.75} == both.spent
@@ -56,11 +55,19 @@ def test_costs_add_up_by_currency_and_dropped_answers_stand_apart() -> None:
     )
 
 
+@given(st.lists(st.sampled_from("abc"), max_size=20))
+def test_each_record_is_counted_for_its_own_model(models: list[str]) -> None:
+    """A group of several models' records, in any order, is each model's own."""
+    tallies = {model: Tally() for model in "abc"}
+    add_all(tallies, [msgspec.structs.replace(RECORD, model=model) for model in models])
+    assert {model: models.count(model) for model in "abc"} == {m: t.rows for m, t in tallies.items()}
+
+
 def test_a_failed_row_asked_again_is_counted_once() -> None:
     """Its old failure goes when its new record comes."""
     tally = Tally(Standing(succeeded=1, failed=1, left=1))
     tally.replace_failed()
-    tally.add(RECORD)
+    tally.add([RECORD])
     assert Standing(succeeded=2) == tally.standing()
 
 
@@ -70,11 +77,8 @@ def test_what_a_failed_row_had_dropped_is_counted_once() -> None:
     tally = Tally(before)
     dropped = Dropped(7, 0.5, "CNY")
     tally.replace_failed(dropped)
-    tally.add(
-        carried_on(
-            msgspec.structs.replace(RECORD, discarded_tokens=2, discarded_cost=0.25, currency="CNY"), dropped
-        )
-    )
+    again = msgspec.structs.replace(RECORD, discarded_tokens=2, discarded_cost=0.25, currency="CNY")
+    tally.add([carried_on(again, dropped)])
     standing = tally.standing()
     assert (1, 0, 9, {"CNY": 0.75}) == (
         standing.succeeded,

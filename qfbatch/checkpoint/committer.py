@@ -1,7 +1,7 @@
 """Group commit: records become durable together, off the event loop, and finished shards become parts.
 
-Workers append on the loop, which only encodes. One thread writes and fsyncs the group's journals; meanwhile
-the next group fills. Another thread merges finished shards into parts, one at a time.
+Workers append on the loop, which only remembers. One thread encodes a group, writes and fsyncs its journals;
+meanwhile the next group fills. Another thread merges finished shards into parts, one at a time.
 """
 
 from __future__ import annotations
@@ -9,23 +9,32 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Coroutine
 from concurrent.futures import ThreadPoolExecutor
+from itertools import groupby
+from operator import attrgetter
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 
 from qfbatch.checkpoint.interface import JOURNAL_GROUP_ROWS, Key, OnClosed, OnCommit
-from qfbatch.checkpoint.journal import JournalWriter, encode_line
+from qfbatch.checkpoint.journal import JournalWriter, encode_lines
 from qfbatch.checkpoint.kept import Kept
 from qfbatch.checkpoint.parts import PartSummary
 from qfbatch.checkpoint.store import Checkpoint
 from qfbatch.checkpoint.waiting import Waiting
 from qfbatch.records import Record
 
+_key = attrgetter("model", "shard")  # a `Key`
 
-class _Fresh(NamedTuple):
-    """What a group adds to one shard's journal."""
+
+class _Added(NamedTuple):
+    """What a group added to one shard's journal.
+
+    Attributes:
+        records: in append order.
+        size: bytes of their lines; None where the journal had rows of an earlier session.
+    """
 
     records: list[Record]
-    lines: list[bytes]
+    size: int | None
 
 
 class Committer:
@@ -64,7 +73,6 @@ class Committer:
         self._write_at = max(1, group_rows // 2)
         self._group_seconds = group_seconds
         self._closing_shards = closing_shards
-        self._fresh: dict[Key, _Fresh] = {}
         self._pending: list[Record] = []
         self._undurable = 0  # those, and those being written
         self._kept = Kept()
@@ -112,15 +120,8 @@ class Committer:
         """
         if self._waiting.error is not None:
             raise self._waiting.error
-        key = record.model, record.shard
-        if self._ending or key in self._sealed:
+        if self._ending or (self._sealed and _key(record) in self._sealed):
             raise ValueError(f"append to {record.model}, shard {record.shard} after its end")
-        line = encode_line(record)
-        fresh = self._fresh.get(key)
-        if fresh is None:
-            fresh = self._fresh[key] = _Fresh([], [])
-        fresh.records.append(record)
-        fresh.lines.append(line)
         self._pending.append(record)
         self._undurable += 1
         count = len(self._pending)
@@ -202,46 +203,46 @@ class Committer:
             await self._due.wait()
             self._due.clear()
             self._cancel_timer()
-            fresh, self._fresh = self._fresh, {}
             group, self._pending = self._pending, []
             if group:
-                sizes = await self._loop.run_in_executor(self._write_thread, self._write, fresh)
-                for key, size in sizes.items():
+                journals = await self._loop.run_in_executor(self._write_thread, self._write, group)
+                for key, (records, size) in journals.items():
                     if size is None:
                         self._kept.drop(key)
                     else:
-                        self._kept.add(key, fresh[key].records, size)
+                        self._kept.add(key, records, size)
                 self._undurable -= len(group)
                 self._on_commit(group)
-            # No write is under way here, so a finished shard without waiting lines is committed.
-            for key in [key for key in self._finished if key not in self._fresh]:
-                self._finished.discard(key)
-                self._closing.put_nowait(key)
+            if self._finished:
+                # No write is under way here, so a finished shard without waiting records is committed.
+                for key in self._finished.difference(map(_key, self._pending)):
+                    self._finished.discard(key)
+                    self._closing.put_nowait(key)
             self._waiting.settle()
             if self._ending and not self._pending:
                 return
 
-    def _write(self, fresh: dict[Key, _Fresh]) -> dict[Key, int | None]:
-        """In the writing thread: write all journals of the group, then fsync each.
-
-        Returns:
-            How many bytes each got; None where it had rows of an earlier session.
-        """
+    def _write(self, group: list[Record]) -> dict[Key, _Added]:
+        """In the writing thread: encode the group, write all its journals, then fsync each."""
+        of: dict[Key, list[Record]] = {}
+        for key, records in groupby(group, _key):
+            of.setdefault(key, []).extend(records)
         writers = []
-        sizes: dict[Key, int | None] = {}
-        for key, (_, new) in fresh.items():
-            lines = b"".join(new)
-            sizes[key] = len(lines)
+        journals: dict[Key, _Added] = {}
+        for key, added in of.items():
+            lines = encode_lines(added)
+            size: int | None = len(lines)
             writer = self._writers.get(key)
             if writer is None:
                 writer = self._writers[key] = self._checkpoint.begin(*key)
                 if writer.committed_length:
-                    sizes[key] = None
+                    size = None
             writer.append(lines)
             writers.append(writer)
+            journals[key] = _Added(added, size)
         for writer in writers:
             writer.commit()
-        return sizes
+        return journals
 
     async def _close_shards(self) -> None:
         while (key := await self._closing.get()) is not None:

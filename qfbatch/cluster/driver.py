@@ -35,7 +35,7 @@ from qfbatch.limits.combined import shared_out
 from qfbatch.limits.gate import GateStatistics
 from qfbatch.progress.events import Event, NodeEnded, Observer, Refused, RowsCommitted
 from qfbatch.records import ErrorKind, Record
-from qfbatch.tally import Tally, total
+from qfbatch.tally import Tally, add_all, total
 
 LOST_AFTER_S = 20.0
 START_S = 180.0
@@ -301,8 +301,7 @@ class Driver(Run):
             self._tallies[model].replace_failed(dropped)
         for group in news.committed:
             records = _decode(group)
-            for record in records:
-                self._tallies[record.model].add(record)
+            add_all(self._tallies, records)
             self._observe(RowsCommitted(records))
         for event in filter(self._is_news, news.events):
             self._observe(event)

@@ -48,7 +48,7 @@ from qfbatch.progress.events import (
 )
 from qfbatch.reader.shard_reader import ShardReader
 from qfbatch.records import Record
-from qfbatch.tally import Tally, total
+from qfbatch.tally import Tally, add_all, total
 
 PULSE_S = 0.5
 MINIMUM_QUIET_S = 30.0
@@ -316,9 +316,7 @@ class Run:
             crew.cancel()
 
     def _committed(self, records: list[Record]) -> None:
-        tallies = self._tallies
-        for record in records:
-            tallies[record.model].add(record)
+        add_all(self._tallies, records)
         self._observe(RowsCommitted(records))
 
     def _closed(self, model: str, shard: int, summary: PartSummary) -> None:

@@ -14,6 +14,8 @@ import os
 from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, datetime
+from itertools import groupby
+from operator import attrgetter
 from pathlib import Path
 from typing import IO, Any
 
@@ -85,10 +87,9 @@ class EventFile:
 
     def _count(self, records: list[Record]) -> None:
         self._groups += 1
-        for record in records:
-            self._committed[record.model, str(record.status)] += 1
-            if record.error_kind is None:
-                continue
+        for (model, status), alike in groupby(records, attrgetter("model", "status")):
+            self._committed[model, str(status)] += len(list(alike))
+        for record in [record for record in records if record.error_kind is not None]:
             if len(self._failures) < LINES_A_SECOND:
                 self._failures.append(_failure(record))
             else:

@@ -17,6 +17,7 @@ from qfbatch.checkpoint.journal import (
     JournalWriter,
     encode_header,
     encode_line,
+    encode_lines,
     latest,
     read_journal,
 )
@@ -174,6 +175,12 @@ def test_lone_surrogates_cost_one_character() -> None:
     line = encode_line(record(1, result="good \ud800 good", columns={"topic": "\udfff"}))
     read = msgspec.json.decode(line[9:-1], type=Record)
     assert (read.result, read.columns) == ("good \ufffd good", {"topic": "\ufffd"})
+
+
+@pytest.mark.parametrize("odd", [[], [record(9, result="\ud800")]])
+def test_lines_of_a_group_are_the_lines_of_its_records(odd: list[Record]) -> None:
+    """Encoded together, records have the same lines as one by one, half characters among them or not."""
+    assert encode_lines([*RECORDS, *odd]) == b"".join(map(encode_line, [*RECORDS, *odd]))
 
 
 def test_failed_sync_is_never_trusted_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
