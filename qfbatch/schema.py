@@ -93,8 +93,8 @@ def to_table(records: Sequence[Record], input_columns: Sequence[InputColumn] = (
     """Records as an Arrow table of `results_schema(input_columns)`, in the given order."""
     # Transposed in one step: a third of the time of asking every record for every column.
     values = list(zip(*map(msgspec.structs.astuple, records), strict=True)) or [()] * len(_POSITIONS)
-    arrays = [pa.array(values[_POSITIONS[column.name]], type=column.type) for column in COLUMNS]
-    arrays += [pa.array(_carried(records, column), type=INPUT_TYPES[column.kind]) for column in input_columns]
+    arrays = [_array(values[_POSITIONS[column.name]], column.type) for column in COLUMNS]
+    arrays += [_array(_carried(records, column), INPUT_TYPES[column.kind]) for column in input_columns]
     return pa.Table.from_arrays(arrays, schema=results_schema(input_columns))
 
 
@@ -125,6 +125,15 @@ def under_identity(
     ]
     arrays += [pa.array(_carried(rows, column), type=INPUT_TYPES[column.kind]) for column in input_columns]
     return pa.Table.from_arrays(arrays, schema=results_schema(input_columns))
+
+
+def _array(values: Sequence[Any], type_: pa.DataType) -> pa.Array:
+    """Values as an array; where one value stands in all rows, as in half of all columns, it is made once."""
+    if values and values[0] == values[-1] and values.count(values[0]) == len(values):
+        return pa.repeat(pa.scalar(values[0], type=type_), len(values))
+    if pa.types.is_timestamp(type_):
+        return pa.array(values, type=pa.int64()).view(type_)  # in half the time of moments
+    return pa.array(values, type=type_)
 
 
 def _carried(rows: Iterable[Record | Row], column: InputColumn) -> list[Any]:

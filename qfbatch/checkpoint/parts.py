@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Sequence
+from operator import attrgetter
 from pathlib import Path
 
 import msgspec
@@ -94,7 +95,7 @@ def summarise(table: pa.Table) -> PartSummary:
     """The totals of a table of results, one row per input row."""
     statuses = table["status"].to_pylist()
     sums = {
-        name: sum(count for count in table[name].to_pylist() if count is not None)
+        name: sum(filter(None, table[name].to_pylist()))
         for name in ("prompt_tokens", "completion_tokens", "total_tokens", "discarded_tokens")
     }
     return PartSummary(
@@ -111,9 +112,10 @@ def summarise(table: pa.Table) -> PartSummary:
 def _amounts(table: pa.Table, column: str) -> dict[str, float]:
     """A column of amounts summed by currency."""
     found: defaultdict[str, list[float]] = defaultdict(list)
-    for currency, amount in zip(table["currency"].to_pylist(), table[column].to_pylist(), strict=True):
-        if amount is not None:
-            found[currency or ""].append(amount)
+    if table[column].null_count < table.num_rows:
+        for currency, amount in zip(table["currency"].to_pylist(), table[column].to_pylist(), strict=True):
+            if amount is not None:
+                found[currency or ""].append(amount)
     return {currency: math.fsum(values) for currency, values in sorted(found.items())}
 
 
@@ -128,7 +130,7 @@ def merge_rows(
         input_columns: the run's carried columns; they decide the schema, which `part` is brought to.
     """
     newer = {record.row_id: record for record in records}
-    rows = sorted(newer.values(), key=lambda record: record.source_row)
+    rows = sorted(newer.values(), key=attrgetter("source_row"))
     table = _fitting_table(rows, input_columns)
     if part is None or not part.num_rows:
         return table

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 
 import polars as pl
@@ -149,3 +150,36 @@ def test_values_beyond_their_column_never_cost_the_answer() -> None:
     assert (last["error_code"], last["ban_round"], last["input_topic"], last["input_score"]) == (None,) * 4
     assert last["status"] == Status.FAILED
     assert last["error_message"] == odd.error_message
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from([None, 0, 5]),
+            st.sampled_from([None, "", "a", "你"]),
+            st.sampled_from([None, 0.0, 2.5]),
+        ),
+        max_size=6,
+    )
+)
+@settings(max_examples=60, deadline=None)
+def test_columns_hold_what_the_records_say(rows: list[tuple[int | None, str | None, float | None]]) -> None:
+    """Whether a column holds one value in all rows, nulls among others or none at all."""
+    records = [
+        record(n, created=number, result=text, latency_s=seconds, columns={"topic": text, "score": number})
+        for n, (number, text, seconds) in enumerate(rows)
+    ]
+    table = to_table(records, COLUMNS)
+    assert table.schema == results_schema(COLUMNS)
+    moments = [None if n is None else datetime.fromtimestamp(n, UTC) for n, _, _ in rows]
+    assert moments == table["created"].to_pylist()
+    for name, values in {
+        "result": [text for _, text, _ in rows],
+        "input_topic": [text for _, text, _ in rows],
+        "input_score": [number for number, _, _ in rows],
+        "latency_s": [seconds for _, _, seconds in rows],
+        "model": ["m"] * len(rows),
+        "source_row": list(range(1, len(rows) + 1)),
+    }.items():
+        assert values == table[name].to_pylist()
+    table.validate(full=True)
