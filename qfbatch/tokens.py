@@ -33,10 +33,9 @@ def estimate(text: str) -> int:
     counts as words and "Qwen模型v2" as two words and two Han characters.
     """
     if text.isascii():  # the common case, without the two passes below
-        han, words = 0, len(text.split())
-    else:
-        han = sum(map(len, _HAN_RUN.findall(text)))
-        words = len(_WORD.findall(text))
+        return -(-13 * len(text.split()) // 10)
+    han = sum(map(len, _HAN_RUN.findall(text)))
+    words = len(_WORD.findall(text))
     return han - (-13 * words // 10)  # whole numbers: 1.3 * 10 in floats would round up to 14
 
 

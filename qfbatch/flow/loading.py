@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from itertools import repeat
+from typing import Any
+
 from qfbatch.flow.feed import ShardWork
 from qfbatch.flow.session import OpenSession
 from qfbatch.job.settings import Job, ModelSettings
 from qfbatch.prompts import prompter
-from qfbatch.reader.rows import row_parameters
+from qfbatch.reader.rows import PARAMETERS, not_carried, row_parameters
 from qfbatch.reader.shard_reader import ShardReader
 from qfbatch.records import Request, Status
 from qfbatch.service.parameters import body_fields
@@ -35,14 +39,21 @@ class Loader:
     ) -> None:
         self._reader = reader
         self._model = model
+        self._parameters = dict(model.parameters)
         self._prompter = prompter(job.input)
         self._checkpoint = session.checkpoint
         self._files = {file.name: file for file in session.manifest.survey.files}
         self._carried = [column.name for column in session.manifest.survey.columns]
+        # Where all columns are carried, a row's without these few are made in half the time.
+        self._left_out = [name for name in not_carried(job.input) if name not in self._carried]
+        self._all_carried = job.input.columns is None
         self._retry_failed = retry_failed
 
     def __call__(self, item: ShardWork) -> list[Request]:
         """The requests still to be made of this shard, in row order; blocking, for a thread.
+
+        While a thread does this, the event loop's thread waits for the interpreter: so what is the same for
+        all rows is done once, and each step is one pass in C where it can be.
 
         Raises:
             InputError: the input changed since it was surveyed.
@@ -52,28 +63,49 @@ class Loader:
         done = self._checkpoint.open_shard(model.name, shard.number)
         dropped = self._checkpoint.dropped(model.name, shard.number) if self._retry_failed else {}
         rows = self._reader.read(self._files[shard.source_file], shard)[: item.rows]
-        requests = []
-        for row in rows:
-            status = done.get(row.row_id)
-            if status is not None and not (self._retry_failed and status is Status.FAILED):
-                continue
-            columns = row.columns
-            prompt = self._prompter.render(columns)
-            own = row_parameters(columns)
-            requests.append(
-                Request(  # unnamed as in `record_of`, and for the same reason
-                    row.row_id,
-                    row.source_file,
-                    row.source_row,
-                    model.name,
-                    shard.number,
-                    prompt,
-                    body_fields(model.parameters, own) if own else dict(model.parameters),
-                    estimate(prompt),
-                    {name: columns[name] for name in self._carried if name in columns},
-                    self._prompter.messages,
-                    failed_before=status is not None,
-                    dropped_before=dropped.get(row.row_id),
-                )
+        if done:
+            rows = [row for row in rows if self._is_open(done.get(row.row_id))]
+        ids = [row.row_id for row in rows]
+        columns = [row.columns for row in rows]
+        prompts = list(map(self._prompter.render, columns))
+        return list(
+            map(
+                Request,
+                ids,
+                [row.source_file for row in rows],
+                [row.source_row for row in rows],
+                repeat(model.name),
+                repeat(shard.number),
+                prompts,
+                self._parameters_of(columns),
+                map(estimate, prompts),
+                self._carried_of(columns),
+                repeat(self._prompter.messages),
+                map(done.__contains__, ids),  # an open row that has a record failed before
+                map(dropped.get, ids),
             )
-        return requests
+        )
+
+    def _is_open(self, status: Status | None) -> bool:
+        return status is None or (self._retry_failed and status is Status.FAILED)
+
+    def _parameters_of(self, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+        """The body fields of each row's request; one and the same dict where rows have none of their own."""
+        parameters = self._parameters
+        return [parameters if PARAMETERS not in row else self._with_own(row_parameters(row)) for row in rows]
+
+    def _with_own(self, own: dict[str, Any]) -> dict[str, Any]:
+        return body_fields(self._model.parameters, own) if own else self._parameters
+
+    def _carried_of(self, rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+        """The carried columns of each row."""
+        carried = self._carried
+        if not carried:
+            return [{} for _ in rows]
+        if not self._all_carried:
+            return [{name: row[name] for name in carried if name in row} for row in rows]
+        copies = list(map(dict.copy, rows))
+        for name in self._left_out:
+            for row in copies:
+                row.pop(name, None)
+        return copies

@@ -87,9 +87,9 @@ class EventFile:
 
     def _count(self, records: list[Record]) -> None:
         self._groups += 1
-        for (model, status), alike in groupby(records, attrgetter("model", "status")):
-            self._committed[model, str(status)] += len(list(alike))
-        for record in [record for record in records if record.error_kind is not None]:
+        for (model, status), group in groupby(records, attrgetter("model", "status")):
+            self._committed[model, str(status)] += len(list(group))
+        for record in (record for record in records if record.error_kind is not None):
             if len(self._failures) < LINES_A_SECOND:
                 self._failures.append(_failure(record))
             else:

@@ -36,12 +36,15 @@ def file_bytes(source: Source, *, size: int = PIECE_BYTES, offset: int = 0) -> I
     return source.pieces(size, offset)
 
 
-def text_bytes(file: InputFile, *, offset: int = 0, tap: Tap | None = None) -> Iterator[bytes]:
+def text_bytes(
+    file: InputFile, *, offset: int = 0, size: int = PIECE_BYTES, tap: Tap | None = None
+) -> Iterator[bytes]:
     """A JSONL file's bytes after decompression, in pieces of at most `PIECE_BYTES`.
 
     Args:
         file: the file.
         offset: where to start, in an uncompressed file.
+        size: of the pieces of an uncompressed file, where less than `PIECE_BYTES` will do.
         tap: is given every piece as it is on disk.
 
     Raises:
@@ -54,7 +57,7 @@ def text_bytes(file: InputFile, *, offset: int = 0, tap: Tap | None = None) -> I
             case Format.JSONL_ZST:
                 yield from _decompressed(_tapped(file.source(), _COMPRESSED_BYTES, 0, tap), _zstd_frame)
             case _:
-                yield from _tapped(file.source(), PIECE_BYTES, offset, tap)
+                yield from _tapped(file.source(), size, offset, tap)
     except EOFError:
         raise InputError(
             "the compressed data is cut off", source_file=file.name, hint="Copy or compress the file again."

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from qfbatch.errors import InputError
-from qfbatch.reader.bytestream import Tap, text_bytes
+from qfbatch.reader.bytestream import PIECE_BYTES, Tap, text_bytes
 from qfbatch.reader.files import InputFile
 from qfbatch.reader.kinds import seen_in_rows
 from qfbatch.template import quoted
@@ -97,9 +97,8 @@ def decode_block(source_file: str, lines: Lines) -> JsonlBlock:
     """Decodes lines; blank ones are left out, bad ones become problems."""
     starts = accumulate(map(len, lines.lines), initial=lines.offset)
     offsets = [start + index for index, start in enumerate(starts)]
-    try:
-        rows = [_DECODER.decode(line) for line in lines.lines]
-    except _UNDECODABLE:
+    rows = _decode_all(lines)
+    if rows is None:
         return _decode_one_by_one(source_file, lines, offsets)
     return JsonlBlock(rows, range(lines.first, lines.first + len(rows)), offsets, ())
 
@@ -111,11 +110,13 @@ class JsonlRows:
         file: the file.
         first: the line to start with.
         offset: where it starts, in an uncompressed file; elsewhere lines before it are read and dropped.
+        size: bytes to read of an uncompressed file at once.
     """
 
-    def __init__(self, file: InputFile, *, first: int = 1, offset: int = 0) -> None:
+    def __init__(self, file: InputFile, *, first: int = 1, offset: int = 0, size: int = PIECE_BYTES) -> None:
         self._source_file = file.name
-        self._blocks = split_lines(file.name, text_bytes(file, offset=offset), first=first, offset=offset)
+        pieces = text_bytes(file, offset=offset, size=size)
+        self._blocks = split_lines(file.name, pieces, first=first, offset=offset)
         self._lines = Lines(first, offset, [])
 
     @property
@@ -134,7 +135,12 @@ class JsonlRows:
         while self._lines.first < start and self._fill():
             self._pass(start - self._lines.first)
         while len(taken) < rows and self._fill():
-            block = decode_block(self._source_file, self._pass(rows - len(taken)))
+            lines = self._pass(rows - len(taken))
+            if (good := _decode_all(lines)) is not None:
+                numbers += range(lines.first, lines.first + len(good))
+                taken += good
+                continue
+            block = decode_block(self._source_file, lines)
             if block.problems:
                 raise block.problems[0]
             numbers += block.numbers
@@ -162,6 +168,14 @@ def _block(first: int, offset: int, text: bytes) -> Lines:
     if first == 1 and text.startswith(_BOM):
         return Lines(first, offset + len(_BOM), text[len(_BOM) :].split(b"\n"))
     return Lines(first, offset, text.split(b"\n"))
+
+
+def _decode_all(lines: Lines) -> list[dict[str, Any]] | None:
+    """The rows of lines of which each is one; None where any is blank or bad."""
+    try:
+        return list(map(_DECODER.decode, lines.lines))
+    except _UNDECODABLE:
+        return None
 
 
 def _decode_one_by_one(source_file: str, lines: Lines, offsets: Sequence[int]) -> JsonlBlock:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import repeat
 from typing import Any
 
 from qfbatch.job.settings import InputSettings
@@ -17,14 +18,29 @@ class RowError(ValueError):
     """A row that cannot be used; the message is one sentence."""
 
 
-def make_row(settings: InputSettings, columns: dict[str, Any], source_file: str, source_row: int) -> Row:
-    """The row with these columns.
+def make_rows(
+    settings: InputSettings, columns: Sequence[dict[str, Any]], source_file: str, numbers: Iterable[int]
+) -> list[Row]:
+    """The rows of one file with these columns.
+
+    Args:
+        settings: the job's input.
+        columns: of each row.
+        source_file: the file's name in results.
+        numbers: `source_row` of each row.
 
     Raises:
-        RowError: it has no usable id.
+        RowError: one has no usable id.
     """
-    row_id = f"{source_file}:{source_row}" if settings.id is None else id_of(columns, settings.id)
-    return Row(row_id, source_file, source_row, columns)
+    numbers = list(numbers)
+    ids: list[Any]
+    if settings.id is None:
+        ids = [f"{source_file}:{number}" for number in numbers]
+    else:
+        ids = [row.get(settings.id) for row in columns]
+        if not all(ids) or set(map(type, ids)) != {str}:
+            ids = [id_of(row, settings.id) for row in columns]
+    return list(map(Row, ids, repeat(source_file), numbers, columns))
 
 
 def id_of(columns: Mapping[str, Any], name: str) -> str:
@@ -58,6 +74,12 @@ def row_parameters(columns: Mapping[str, Any]) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise RowError(f"column {PARAMETERS!r} must hold an object or null, not {kind_of(value)}")
     return {name: given for name, given in value.items() if given is not None}
+
+
+def not_carried(settings: InputSettings) -> tuple[str, ...]:
+    """The columns carried only when asked for by name: they stand in the results under other names."""
+    named = (settings.prompt, settings.messages, settings.id, PARAMETERS)
+    return tuple(name for name in named if name is not None)
 
 
 def required_columns(settings: InputSettings) -> tuple[str, ...]:

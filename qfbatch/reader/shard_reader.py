@@ -9,13 +9,15 @@ from typing import Any, Self
 from qfbatch.errors import InputError
 from qfbatch.job.settings import InputSettings
 from qfbatch.reader.blocks import RowStream
+from qfbatch.reader.bytestream import PIECE_BYTES
 from qfbatch.reader.changes import is_same
 from qfbatch.reader.files import Format, InputFile, format_of
 from qfbatch.reader.jsonl import JsonlRows
 from qfbatch.reader.parquet import ParquetRows
-from qfbatch.reader.rows import PARAMETERS, RowError, make_row, required_columns
+from qfbatch.reader.rows import PARAMETERS, RowError, make_rows, required_columns
 from qfbatch.records import Row, Shard, SourceFile
 
+_LEAST_PIECE_BYTES = 32 * 1024
 _OPEN_STREAMS = 8  # threads that read one file at a time without opening it again and again
 _CHANGED = "changed while the run was using it"
 _HINT = "Put the file back as it was, or start the same command again: it looks at the input anew."
@@ -63,10 +65,7 @@ class ShardReader:
             raise InputError(_CHANGED, source_file=file.name, hint=_HINT)
         try:
             numbers, columns = self._take(file, shard)
-            rows = [
-                make_row(self._settings, row, file.name, number)
-                for number, row in zip(numbers, columns, strict=True)
-            ]
+            rows = make_rows(self._settings, columns, file.name, numbers)
         except RowError as error:
             raise InputError(f"{_CHANGED} ({error})", source_file=file.name, hint=_HINT) from error
         except InputError as error:
@@ -96,7 +95,9 @@ class ShardReader:
                 return ParquetRows(source, shard.offset, self._columns)
             case Format.JSONL:
                 source = InputFile(file.name, file.path, Format.JSONL, file.size, access)
-                return JsonlRows(source, first=shard.first_row, offset=shard.offset)
+                return JsonlRows(
+                    source, first=shard.first_row, offset=shard.offset, size=_bytes_at_once(file, shard)
+                )
             case compressed:
                 return JsonlRows(InputFile(file.name, file.path, compressed, file.size, access))
 
@@ -125,6 +126,12 @@ def read_shard(settings: InputSettings, file: SourceFile, shard: Shard) -> list[
     """Reads one shard; for several of them `ShardReader` is faster."""
     with ShardReader(settings) as reader:
         return reader.read(file, shard)
+
+
+def _bytes_at_once(file: SourceFile, shard: Shard) -> int:
+    """About a shard's bytes: of a larger piece, all lines after the shard's would be cut for nothing."""
+    expected = shard.rows * file.size // file.rows
+    return min(PIECE_BYTES, max(_LEAST_PIECE_BYTES, expected + expected // 8))
 
 
 def _columns_read(settings: InputSettings) -> tuple[str, ...] | None:

@@ -19,7 +19,7 @@ from qfbatch.reader.keys import row_keys
 from qfbatch.reader.kinds import ColumnKinds
 from qfbatch.reader.parquet import parquet_blocks, row_count
 from qfbatch.reader.problems import MAX_PROBLEMS, Problems
-from qfbatch.reader.rows import PARAMETERS, RowError, id_of, required_columns, row_parameters
+from qfbatch.reader.rows import PARAMETERS, RowError, id_of, not_carried, required_columns, row_parameters
 from qfbatch.records import SourceFile, Survey
 from qfbatch.service.parameters import body_fields
 from qfbatch.shards import ShardCutter
@@ -109,14 +109,10 @@ class _Surveyor:
         return Survey(
             files=tuple(source for _, source in read),
             shards=tuple(self._cutter.shards),
-            columns=self._kinds.carried(without=self._not_carried()),
+            columns=self._kinds.carried(without=not_carried(self._settings)),
             rows=sum(source.rows for _, source in read),
             estimated_prompt_tokens=self._tokens,
         )
-
-    def _not_carried(self) -> tuple[str, ...]:
-        named = (self._settings.prompt, self._settings.messages, self._settings.id, PARAMETERS)
-        return tuple(name for name in named if name is not None)
 
     def _file(self, file: InputFile) -> SourceFile | None:
         """Surveys one file; None where it cannot be read to its end."""
