@@ -6,6 +6,7 @@ import errno
 import itertools
 import os
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -38,6 +39,7 @@ else:
 _NO_ROOM = {errno.ENOSPC, errno.EFBIG, *({errno.EDQUOT} if hasattr(errno, "EDQUOT") else ())}
 _NOT_SUPPORTED = {errno.EINVAL, errno.ENOTSUP, errno.ENOSYS, errno.ENOLCK}
 _NOT_ALLOWED = {errno.EACCES, errno.EPERM, errno.EROFS}
+SYNC_PAUSE_S = 0.05  # between two syncs while a long content is written; a short one never sees any
 _temporaries = itertools.count()
 
 
@@ -100,7 +102,12 @@ def make_folder(folder: Path) -> None:
 
 
 def replace_file(
-    path: Path, content: bytes | Callable[[IO[bytes]], None], *, points: str = "", writer: str = ""
+    path: Path,
+    content: bytes | Callable[[IO[bytes]], None],
+    *,
+    points: str = "",
+    writer: str = "",
+    long: bool = False,
 ) -> None:
     """Give `path` new content, whole or not at all, and durably.
 
@@ -118,6 +125,7 @@ def replace_file(
         content: the bytes, or what writes them to the binary file it is given.
         points: prefix of the fault points passed on the way ("part", "manifest", "rewrite"); none if empty.
         writer: names this process where those of several machines share the folder.
+        long: writing the content takes a while; the medium is given its work meanwhile, not at the end.
 
     Raises:
         StorageError: it failed; `path` is untouched, or already new if only the folder's fsync failed.
@@ -129,6 +137,9 @@ def replace_file(
         with temporary.open("wb") as file:
             if isinstance(content, bytes):
                 file.write(content)
+            elif long:
+                with _synced_meanwhile(file.fileno()):
+                    content(file)
             else:
                 content(file)
             file.flush()
@@ -146,6 +157,36 @@ def replace_file(
         with suppress(OSError):
             temporary.unlink()
         raise
+
+
+@contextmanager
+def _synced_meanwhile(fd: int) -> Iterator[None]:
+    """While the block writes, have the medium take what is written so far.
+
+    A disk that begins only at the end makes its whole time come on top.
+
+    Raises:
+        OSError: the medium failed; it says so once, so that a sync after the block might not hear of it.
+    """
+    ended = threading.Event()
+    failed: list[OSError] = []
+
+    def sync() -> None:
+        try:
+            while not ended.wait(SYNC_PAUSE_S):
+                sync_data(fd)
+        except OSError as error:
+            failed.append(error)
+
+    thread = threading.Thread(target=sync, name="sync", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+    if failed:
+        raise failed[0]
 
 
 def sweep(folder: Path, prefix: str = "") -> None:

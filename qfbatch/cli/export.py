@@ -5,8 +5,9 @@ from __future__ import annotations
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import IO
 
@@ -15,13 +16,15 @@ import polars as pl
 
 from qfbatch.checkpoint.files import replace_file
 from qfbatch.checkpoint.layout import RunLayout
+from qfbatch.checkpoint.manifest import Manifest
+from qfbatch.checkpoint.part_copy import COMPRESSION_LEVEL, write_copy
 from qfbatch.checkpoint.place import RunPlace
-from qfbatch.checkpoint.results import scan_results
+from qfbatch.checkpoint.results import result_pieces, scan_results
 from qfbatch.cli.target import Run, open_run
 from qfbatch.errors import StorageError, UsageError
 from qfbatch.records import Status
 from qfbatch.reporting.report import json_columns
-from qfbatch.schema import INPUT_PREFIX
+from qfbatch.schema import INPUT_PREFIX, results_schema
 from qfbatch.scoring.scored import with_scores
 from qfbatch.wording import count, things
 
@@ -68,16 +71,24 @@ def command(
     if models:
         _refuse_unknown(models, run)
         answered = answered.filter(pl.col("model").is_in(models))
-    results = counted = answered.filter(pl.col("status").is_in(statuses)) if statuses else answered
+    results = answered.filter(pl.col("status").is_in(statuses)) if statuses else answered
     if scores:
-        results = _scored(results, run, wide=wide)  # not what is counted: that would score every row again
+        results = _scored(results, run, wide=wide)
     if wide:
-        results = counted = side_by_side(results, models or run.models)
+        results = side_by_side(results, models or run.models)
+    content = partial(write, results, form)
+    if form == "parquet" and results is answered and isinstance(run.layout, RunLayout):
+        content = partial(
+            copy, run.layout, run.manifest, models
+        )  # without decoding what would be encoded again
     if file == STDOUT:
-        _to_stdout(results, form)
+        rows = _to_stdout(content)
     else:
-        _to_file(results, form, _target(Path(file), run.layout, force=force))
-    _say(counted, file, answered=answered, expected=run.rows * len(models or run.models))
+        rows = _to_file(content, _target(Path(file), run.layout, force=force))
+    whole = results is answered or (scores and not statuses)
+    _say(
+        rows, file, ended=rows if whole else _height(answered), expected=run.rows * len(models or run.models)
+    )
 
 
 def _scored(results: pl.LazyFrame, run: Run, *, wide: bool) -> pl.LazyFrame:
@@ -124,8 +135,8 @@ def _refuse_unknown(models: Sequence[str], run: Run) -> None:
         )
 
 
-def write(results: pl.LazyFrame, form: str, file: IO[bytes]) -> None:
-    """Write results to an open file, streamed.
+def write(results: pl.LazyFrame, form: str, file: IO[bytes]) -> int:
+    """Write results to an open file, streamed; their number.
 
     Moments become ISO 8601 text in UTC where the format has none of its own; every other value stands as is.
 
@@ -137,13 +148,37 @@ def write(results: pl.LazyFrame, form: str, file: IO[bytes]) -> None:
     Raises:
         StorageError: reading or writing failed.
     """
+    rows = 0
+
+    def add(some: pl.DataFrame) -> pl.DataFrame:
+        nonlocal rows
+        rows += some.height
+        return some
+
+    counted = results.map_batches(add, streamable=True)
     with _storage_errors():
         if form == "parquet":
-            results.sink_parquet(file, compression="zstd")
+            counted.sink_parquet(file, compression="zstd", compression_level=COMPRESSION_LEVEL)
         elif form == "csv":
-            _with_iso_moments(results).sink_csv(file)
+            _with_iso_moments(counted).sink_csv(file)
         else:
-            _with_iso_moments(results).sink_ndjson(file)
+            _with_iso_moments(counted).sink_ndjson(file)
+    return rows
+
+
+def copy(layout: RunLayout, manifest: Manifest, models: Collection[str], file: IO[bytes]) -> int:
+    """Write a run's results, or those of some models, to an open Parquet file as its parts hold them.
+
+    Returns:
+        Their number.
+
+    Raises:
+        StorageError: reading or writing failed.
+    """
+    part_rows = max((shard.rows for shard in manifest.survey.shards), default=1)
+    schema = pl.Schema(results_schema(manifest.survey.columns))
+    with _storage_errors():
+        return write_copy(file, result_pieces(layout, models), schema, part_rows=part_rows)
 
 
 def _with_iso_moments(results: pl.LazyFrame) -> pl.LazyFrame:
@@ -190,35 +225,41 @@ def _target(file: Path, place: RunPlace, *, force: bool) -> Path:
     return path
 
 
-def _to_file(results: pl.LazyFrame, form: str, path: Path) -> None:
+def _to_file(content: Callable[[IO[bytes]], int], path: Path) -> int:
+    rows = 0
+
+    def write_content(file: IO[bytes]) -> None:
+        nonlocal rows
+        rows = content(file)
+
     try:
-        replace_file(path, lambda file: write(results, form, file))
+        replace_file(path, write_content, long=True)
     except StorageError as error:
         raise StorageError(
             error.message, hint="Nothing was exported. Make room or name another place."
         ) from error
+    return rows
 
 
-def _to_stdout(results: pl.LazyFrame, form: str) -> None:
+def _to_stdout(content: Callable[[IO[bytes]], int]) -> int:
     """By way of a temporary file: what is printed is whole, and Parquet can be piped too."""
     with tempfile.TemporaryFile() as file:
-        write(results, form, file)
+        rows = content(file)
         file.seek(0)
         shutil.copyfileobj(file, sys.stdout.buffer)
+    return rows
 
 
-def _say(results: pl.LazyFrame, file: str, *, answered: pl.LazyFrame, expected: int) -> None:
+def _say(rows: int, file: str, *, ended: int, expected: int) -> None:
     """How much that was, on stderr, and that not all is answered where it is not."""
-    with _storage_errors():
-        rows = _height(results)
-        ended = rows if results is answered else _height(answered)
     place = "standard output" if file == STDOUT else file
-    partial = f" (PARTIAL: the run has {count(expected)} to answer)" if ended < expected else ""
-    click.echo(f"{things(rows, 'row')} to {place}{partial}", err=True)
+    partial_run = f" (PARTIAL: the run has {count(expected)} to answer)" if ended < expected else ""
+    click.echo(f"{things(rows, 'row')} to {place}{partial_run}", err=True)
 
 
 def _height(frame: pl.LazyFrame) -> int:
-    return int(frame.select(pl.len()).collect(engine="streaming").item())
+    with _storage_errors():
+        return int(frame.select(pl.len()).collect(engine="streaming").item())
 
 
 @contextmanager

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
+import threading
 from pathlib import Path
+from typing import IO
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from qfbatch.checkpoint import files
 from qfbatch.checkpoint.directory import check_directory, prepare_directory
 from qfbatch.checkpoint.files import replace_file
 from qfbatch.checkpoint.layout import RunLayout, shard_of_journal, shard_of_part, slug
@@ -163,3 +167,36 @@ def test_failed_replacement_leaves_the_old_file(tmp_path: Path) -> None:
     assert "Make room" in failed.value.hint
     assert [p.name for p in tmp_path.iterdir()] == ["file"]
     assert path.read_bytes() == b"old"
+
+
+def test_a_long_content_goes_to_the_medium_while_it_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A sync comes before the content has ended; one that fails is heard of, and the old file stands."""
+    path = tmp_path / "file"
+    replace_file(path, b"old")
+    synced = threading.Event()
+
+    def sync(fd: int) -> None:
+        assert os.fstat(fd).st_size == 3
+        synced.set()
+
+    def write(file: IO[bytes]) -> None:
+        file.write(b"new")
+        file.flush()
+        assert synced.wait(HANG_S)
+
+    monkeypatch.setattr(files, "sync_data", sync)
+    replace_file(path, write, long=True)
+    assert path.read_bytes() == b"new"
+
+    def fail(_: int) -> None:
+        synced.set()
+        raise OSError(errno.EIO, "Input/output error")
+
+    synced.clear()
+    monkeypatch.setattr(files, "sync_data", fail)
+    with pytest.raises(StorageError, match="Input/output error"):
+        replace_file(path, write, long=True)
+    assert [p.name for p in tmp_path.iterdir()] == ["file"]
+    assert path.read_bytes() == b"new"
