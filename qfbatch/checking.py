@@ -94,10 +94,9 @@ async def _check(
     outcome: Completion | Failure
     try:
         sent = await service.authorizer.authorize(call, timeout_s=job.retry.request_timeout_s)
-        async with service.transport.exchange(sent) as response:
-            signals = service.dialect.rate_signals(response.header)
-            body = await response.read()
-            outcome = service.dialect.decode(response.status, response.header, body, now=now())
+        status, header, body = await service.transport.ask(sent)
+        signals = service.dialect.rate_signals(header)
+        outcome = service.dialect.decode(status, header, body, now=now())
         if isinstance(outcome, Failure):
             outcome = unspoken(outcome, sent)
     except TransportError as error:

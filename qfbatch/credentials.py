@@ -74,7 +74,7 @@ class NoCredentials:
 
     async def authorize(self, call: Call, *, timeout_s: float) -> HttpCall:
         """The call as it is."""
-        return HttpCall(self._base_url + call.path, call.headers, call.body, timeout_s, call.stream)
+        return HttpCall(self._base_url + call.path, call.headers, call.body, timeout_s)
 
     async def renew(self, refused: HttpCall) -> bool:
         """There is nothing to renew."""
@@ -93,7 +93,7 @@ class Bearer:
     async def authorize(self, call: Call, *, timeout_s: float) -> HttpCall:
         """The call with its header."""
         headers = {**call.headers, "Authorization": self._header}
-        return HttpCall(self._base_url + call.path, headers, call.body, timeout_s, call.stream)
+        return HttpCall(self._base_url + call.path, headers, call.body, timeout_s)
 
     async def renew(self, refused: HttpCall) -> bool:
         """A fixed key cannot be renewed."""
@@ -112,7 +112,7 @@ class StaticToken:
     async def authorize(self, call: Call, *, timeout_s: float) -> HttpCall:
         """The call with the token in its query."""
         url = self._base_url + call.path + self._query
-        return HttpCall(url, call.headers, call.body, timeout_s, call.stream)
+        return HttpCall(url, call.headers, call.body, timeout_s)
 
     async def renew(self, refused: HttpCall) -> bool:
         """A fixed token cannot be renewed."""
@@ -161,7 +161,7 @@ class Iam:
             timestamp=timestamp,
             expiration_s=IAM_EXPIRATION_S,
         )
-        return HttpCall(self._base_url + call.path, headers, call.body, timeout_s, call.stream)
+        return HttpCall(self._base_url + call.path, headers, call.body, timeout_s)
 
     async def renew(self, refused: HttpCall) -> bool:
         """Signatures are made anew for every attempt anyway."""
@@ -214,7 +214,7 @@ class OAuth:
                 if self._now() >= self._renew_at:
                     await self._fetch(after=fetches)
         url = self._base_url + call.path + self._query
-        return HttpCall(url, call.headers, call.body, timeout_s, call.stream)
+        return HttpCall(url, call.headers, call.body, timeout_s)
 
     async def renew(self, refused: HttpCall) -> bool:
         """Fetch a new token, unless another row has done so since `refused` was made."""
@@ -256,9 +256,7 @@ class OAuth:
             body=b"",
             timeout_s=OAUTH_TIMEOUT_S,
         )
-        async with self._transport.exchange(call) as response:
-            body = await response.read()
-            token, expires_in_s = _token(response.status, response.header, body, now=self._now())
+        token, expires_in_s = _token(*await self._transport.ask(call), now=self._now())
         self._query = "?access_token=" + quote(token, safe="")
         self._renew_at = self._now() + expires_in_s - min(RENEW_BEFORE_S, expires_in_s / 2)
 

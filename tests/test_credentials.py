@@ -6,8 +6,8 @@ import asyncio
 import json
 import re
 import traceback
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
@@ -23,7 +23,7 @@ from qfbatch.service.dialect import Call
 from qfbatch.service.dialects import dialect_named
 from qfbatch.service.qianfan import QianfanV1
 from qfbatch.service.signing import Refusal, verify
-from qfbatch.transport import HttpCall, Transport, TransportError, open_transport
+from qfbatch.transport import Answer, HttpCall, Response, Transport, TransportError, open_transport
 
 NOW = 1_700_000_000.0
 BASE = "https://service.example"
@@ -44,27 +44,6 @@ BEARER_NAMES = {"QIANFAN_BEARER_TOKEN"}
 NONE_NAMES = {"QIANFAN_NO_AUTH"}
 
 
-class CannedResponse:
-    """A response that is there already."""
-
-    def __init__(self, status: int, body: bytes, headers: Mapping[str, str]) -> None:
-        self.status = status
-        self._body = body
-        self._headers = headers
-
-    def header(self, name: str) -> str | None:
-        """A header by its lower-case name."""
-        return self._headers.get(name)
-
-    async def read(self) -> bytes:
-        """The whole body."""
-        return self._body
-
-    async def chunks(self, *, gap_s: float) -> AsyncIterator[bytes]:
-        """The body in one piece."""
-        yield self._body
-
-
 class TokenService:
     """A transport that answers token calls.
 
@@ -80,8 +59,7 @@ class TokenService:
         self.calls: list[HttpCall] = []
         self._headers = headers or {}
 
-    @asynccontextmanager
-    async def exchange(self, call: HttpCall) -> AsyncIterator[CannedResponse]:
+    async def ask(self, call: HttpCall) -> Answer:
         """Answer the call."""
         self.calls.append(call)
         await asyncio.sleep(0)  # the network: others get their turn meanwhile
@@ -89,9 +67,12 @@ class TokenService:
         if isinstance(answer, Failure):
             raise TransportError(answer)
         status, body = answer
-        yield CannedResponse(
-            status, body if isinstance(body, bytes) else json.dumps(body).encode(), self._headers
-        )
+        text = body if isinstance(body, bytes) else json.dumps(body).encode()
+        return Answer(status, self._headers.get, text)
+
+    def stream(self, call: HttpCall) -> AbstractAsyncContextManager[Response]:
+        """Tokens come whole."""
+        raise NotImplementedError
 
     async def close(self) -> None:
         """Nothing to release."""
@@ -274,7 +255,7 @@ def test_what_is_missing_is_named(auth: str, environ: Mapping[str, str], missing
 def test_no_credentials() -> None:
     """Without credentials the call goes out as it is."""
     assert authorized(find("none", {})) == HttpCall(
-        BASE + "/completions/yi", {"Content-Type": "application/json"}, b"{}", 7.0, stream=True
+        BASE + "/completions/yi", {"Content-Type": "application/json"}, b"{}", 7.0
     )
 
 
@@ -282,7 +263,7 @@ def test_a_static_token() -> None:
     """A token travels in the query, encoded, whatever characters it has."""
     sent = authorized(find("token", {"QIANFAN_ACCESS_TOKEN": "a+b/c=&d 你"}))
     assert parse_qsl(urlsplit(sent.url).query, strict_parsing=True) == [("access_token", "a+b/c=&d 你")]
-    assert (sent.headers, sent.body, sent.timeout_s, sent.stream) == (CALL.headers, b"{}", 7.0, True)
+    assert (sent.headers, sent.body, sent.timeout_s) == (CALL.headers, b"{}", 7.0)
 
 
 def test_a_bearer_key() -> None:
@@ -658,8 +639,7 @@ def test_a_server_that_checks() -> None:
     async def ask(authorizer: Authorizer, transport: Transport, endpoint: str) -> Completion | Failure:
         call = dialect.encode(endpoint, "hello", {})
         sent = await authorizer.authorize(call, timeout_s=10.0)
-        async with transport.exchange(sent) as response:
-            outcome = dialect.decode(response.status, response.header, await response.read(), now=NOW)
+        outcome = dialect.decode(*await transport.ask(sent), now=NOW)
         if isinstance(outcome, Failure) and outcome.action is Action.REFRESH:
             assert await authorizer.renew(sent) is True
             return await ask(authorizer, transport, endpoint)

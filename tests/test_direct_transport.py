@@ -11,7 +11,8 @@ from qfbatch.flow.eventloop import new_event_loop
 from qfbatch.records import Action, ErrorKind, Failure
 from qfbatch.transport import HttpCall, TransportError, open_transport
 from qfbatch.transport.direct import SETTLE_S, DirectTransport
-from qfbatch.transport.http1 import BUFFERED_BYTES
+from qfbatch.transport.http1 import BUFFERED_BYTES, UNANSWERED, Http1Connection
+from qfbatch.transport.outbox import Outbox
 from qfbatch.transport.reqwest import ReqwestTransport
 from qfbatch.transport.trust import STRIKES
 
@@ -59,16 +60,18 @@ async def request_of(reader: asyncio.StreamReader) -> bytes:
     return await reader.readexactly(length)
 
 
-def call(url: str, body: bytes = b"{}", *, stream: bool = False) -> HttpCall:
+def call(url: str, body: bytes = b"{}") -> HttpCall:
     """A call with a body to be known by."""
-    return HttpCall(url, {"Content-Type": "application/json"}, body, 5.0, stream)
+    return HttpCall(url, {"Content-Type": "application/json"}, body, 5.0)
 
 
-async def asked(transport: DirectTransport, made: HttpCall) -> bytes | Failure:
+async def asked(transport: DirectTransport, made: HttpCall, *, stream: bool = False) -> bytes | Failure:
     """The answer's body, or the failure."""
     try:
-        async with transport.exchange(made) as response:
-            return await response.read()
+        if not stream:
+            return (await transport.ask(made)).body
+        async with transport.stream(made) as response:
+            return b"".join([piece async for piece in response.chunks(gap_s=5.0)])
     except TransportError as error:
         return error.failure
 
@@ -105,7 +108,7 @@ def test_a_service_that_leaves_after_a_stream() -> None:
         await asyncio.sleep(0.002)  # the next call could be on its way by now
 
     async def scenario(url: str, transport: DirectTransport) -> list[bytes | Failure]:
-        return [await asked(transport, call(url, stream=True)) for _ in range(20)]
+        return [await asked(transport, call(url), stream=True) for _ in range(20)]
 
     assert run(scenario, talk) == [b"ok"] * 20
 
@@ -123,7 +126,7 @@ def test_a_service_known_to_leave_after_streams() -> None:
     async def scenario(url: str, transport: DirectTransport) -> list[bytes | Failure]:
         answers = []
         for _ in range(3):
-            answers.append(await asked(transport, call(url, stream=True)))
+            answers.append(await asked(transport, call(url), stream=True))
             await asyncio.sleep(1.5 * SETTLE_S)
         return answers
 
@@ -173,7 +176,7 @@ def test_a_stream_left_unread_does_not_stop_the_next_call() -> None:
         await reader.read()
 
     async def scenario(url: str, transport: DirectTransport) -> bytes | Failure:
-        async with transport.exchange(call(url, stream=True)):
+        async with transport.stream(call(url)):
             await asyncio.sleep(0.2)
         return await asked(transport, call(url))
 
@@ -194,7 +197,7 @@ def test_given_up_at_the_end_of_a_stream() -> None:
         left = asyncio.Event()
 
         async def ask() -> None:
-            async with transport.exchange(call(url, stream=True)) as response:
+            async with transport.stream(call(url)) as response:
                 async for _ in response.chunks(gap_s=5.0):
                     left.set()
                     break
@@ -231,7 +234,7 @@ def test_answers_in_rare_forms(answer: bytes) -> None:
             writer.write(answer)
 
     async def scenario(url: str, transport: DirectTransport) -> list[bytes | Failure]:
-        return [await asked(transport, call(url, stream=stream)) for stream in (False, False, True, True)]
+        return [await asked(transport, call(url), stream=stream) for stream in (False, False, True, True)]
 
     assert run(scenario, talk) == [b"ok"] * 4
 
@@ -278,6 +281,46 @@ def test_what_nobody_asked_for_is_no_answer() -> None:
         return [first, await asked(transport, call(url))]
 
     assert run(scenario, talk) == [b"no", b"ok"]
+
+
+class Wire(asyncio.Transport):
+    """An open connection that remembers what was written to it, until it is aborted."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.written: list[object] = []
+        self.closing = False
+
+    def write(self, data: object) -> None:
+        """Take a request."""
+        self.written.append(data)
+
+    def abort(self) -> None:
+        """The connection ends."""
+        self.closing = True
+
+    def is_closing(self) -> bool:
+        """Whether it has ended."""
+        return self.closing
+
+
+def test_what_comes_before_the_request_left_is_no_answer() -> None:
+    """An answer that arrives while its request still waits to be written ends the connection unused.
+
+    Taken for the answer, it would leave the request to be answered to the next call.
+    """
+
+    async def scenario() -> tuple[Failure | None, bool, list[object]]:
+        loop = asyncio.get_running_loop()
+        wire, connection = Wire(), Http1Connection(loop, Outbox(loop), 1000, lambda _: None)
+        connection.connection_made(wire)
+        done = connection.send(b"request", timeout_s=5.0, stream=False)
+        connection.data_received(ANSWER % b"??")
+        await done
+        await asyncio.sleep(0)
+        return connection.failure, connection.reusable, wire.written
+
+    assert asyncio.run(scenario()) == (UNANSWERED, False, [])
 
 
 def test_a_second_answer_in_the_same_packet_is_dropped() -> None:
@@ -328,7 +371,7 @@ def test_a_stream_is_not_read_ahead() -> None:
             sent += 65536
 
     async def scenario(url: str, transport: DirectTransport) -> bool:
-        async with transport.exchange(call(url, stream=True)):
+        async with transport.stream(call(url)):
             seen = -1
             while seen != sent:  # until it goes no further
                 seen = sent

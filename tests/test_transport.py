@@ -188,10 +188,10 @@ def chunk(data: bytes) -> bytes:
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 
-def call_to(base_url: str, *, stream: bool = False, timeout_s: float = 5.0) -> HttpCall:
+def call_to(base_url: str, *, timeout_s: float = 5.0) -> HttpCall:
     """A call with a secret in every place that can have one."""
     headers = {"Content-Type": "application/json", "Authorization": f"Bearer {SECRET}"}
-    return HttpCall(base_url + PATH, headers, b'{"prompt":"x"}', timeout_s, stream)
+    return HttpCall(base_url + PATH, headers, b'{"prompt":"x"}', timeout_s)
 
 
 @asynccontextmanager
@@ -207,13 +207,14 @@ async def opened(
 
 
 async def exchanged(
-    transport: Transport, call: HttpCall, *, gap_s: float = 5.0
+    transport: Transport, call: HttpCall, *, stream: bool = False, gap_s: float = 5.0
 ) -> tuple[int, bytes] | Failure:
     """Status and body, or the failure; no exception of another kind, and none that tells a secret."""
     try:
-        async with transport.exchange(call) as response:
-            if not call.stream:
-                return response.status, await response.read()
+        if not stream:
+            answer = await transport.ask(call)
+            return answer.status, answer.body
+        async with transport.stream(call) as response:
             return response.status, b"".join([piece async for piece in response.chunks(gap_s=gap_s)])
     except TransportError as error:
         told = f"{error!r} {error} {error.failure!r} {''.join(traceback.format_exception(error))}"
@@ -229,8 +230,8 @@ def outcome(
 
     async def scenario() -> tuple[int, bytes] | Failure:
         async with LoopbackServer(answer) as server, opened(make, server.base_url) as transport:
-            call = call_to(server.base_url, stream=stream, timeout_s=timeout_s)
-            return await exchanged(transport, call, gap_s=gap_s)
+            call = call_to(server.base_url, timeout_s=timeout_s)
+            return await exchanged(transport, call, stream=stream, gap_s=gap_s)
 
     return run(scenario())
 
@@ -342,7 +343,7 @@ def test_chunks_come_as_they_arrive(make: Factory) -> None:
         async with (
             LoopbackServer(answer) as server,
             opened(make, server.base_url) as transport,
-            transport.exchange(call_to(server.base_url, stream=True)) as response,
+            transport.stream(call_to(server.base_url)) as response,
         ):
             async for piece in response.chunks(gap_s=5.0):
                 pieces.append(piece)
@@ -352,18 +353,19 @@ def test_chunks_come_as_they_arrive(make: Factory) -> None:
     assert run(scenario()) == [b"first", b"second"]
 
 
-def test_headers(make: Factory) -> None:
+@pytest.mark.parametrize("stream", [False, True])
+def test_headers(make: Factory, *, stream: bool) -> None:
     """Headers are found by lower-case name; absent ones, and ones that are not ASCII text, say nothing."""
     reply = whole(b"", b"Retry-After: 5", b"X-Odd: \xff\xfe", "X-Text: 你".encode(), b"X-Empty:")
 
     async def scenario() -> list[str | None]:
-        async with (
-            LoopbackServer(replying(reply)) as server,
-            opened(make, server.base_url) as transport,
-            transport.exchange(call_to(server.base_url)) as response,
-        ):
-            names = ["retry-after", "x-absent", "x-odd", "x-text", "x-empty"]
-            return [response.header(name) for name in names]
+        names = ["retry-after", "x-absent", "x-odd", "x-text", "x-empty"]
+        async with LoopbackServer(replying(reply)) as server, opened(make, server.base_url) as transport:
+            if not stream:
+                answer = await transport.ask(call_to(server.base_url))
+                return [answer.header(name) for name in names]
+            async with transport.stream(call_to(server.base_url)) as response:
+                return [response.header(name) for name in names]
 
     assert run(scenario()) == ["5", None, None, None, ""]
 
@@ -542,7 +544,7 @@ def test_an_error_of_the_caller_comes_through(make: Factory) -> None:
         async with (
             LoopbackServer(answer) as server,
             opened(make, server.base_url) as transport,
-            transport.exchange(call_to(server.base_url, stream=True)),
+            transport.stream(call_to(server.base_url)),
         ):
             raise LookupError("mine")
 
@@ -581,10 +583,10 @@ def connections(make: Factory, answer: Answer, *, stream: bool) -> int:
     async def scenario() -> int:
         async with LoopbackServer(answer) as server, opened(make, server.base_url) as transport:
             for _ in range(CALLS):
-                async with transport.exchange(call_to(server.base_url, stream=stream)) as response:
-                    if not stream:
-                        await response.read()
-                        continue
+                if not stream:
+                    await transport.ask(call_to(server.base_url))
+                    continue
+                async with transport.stream(call_to(server.base_url)) as response:
                     decoder = QianfanV1().stream_decoder(response.status, response.header, now=0.0)
                     async for piece in response.chunks(gap_s=5.0):
                         decoder.feed(piece)

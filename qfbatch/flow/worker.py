@@ -29,7 +29,7 @@ from qfbatch.records import (
     Request,
 )
 from qfbatch.retry import Outcome, further_attempts, tokens_of
-from qfbatch.service.dialect import Call
+from qfbatch.service.dialect import Call, Header
 from qfbatch.tokens import SMOOTHING, estimate_usage
 from qfbatch.transport import HttpCall, TransportError
 
@@ -137,13 +137,15 @@ class _Life:
             self.sent = None
             try:
                 target, call = self._aim(route.targets[door.number])
-                self.sent = await target.authorizer.authorize(call, timeout_s=timeout_s)
-                outcome = await self._exchange(target, door, call, self.sent, began)
-                if isinstance(outcome, Failure):
-                    outcome = unspoken(outcome, self.sent)
-                elif outcome.usage is None:
-                    usage = estimate_usage(self.request.prompt, outcome.result)
-                    outcome = msgspec.structs.replace(outcome, usage=usage)
+                self.sent = sent = await target.authorizer.authorize(call, timeout_s=timeout_s)
+                if call.stream:
+                    outcome = await self._streamed(target, door, sent, began)
+                else:
+                    status, header, body = await target.transport.ask(sent)
+                    self._heed(target, door, header)
+                    outcome = target.dialect.decode(status, header, body, now=around.now())
+                if isinstance(outcome, Failure) or outcome.usage is None:
+                    outcome = self._amended(outcome, sent)
             except TransportError as error:
                 outcome = error.failure
             finally:
@@ -214,24 +216,23 @@ class _Life:
     def _endpoint(self) -> str:
         return "" if self.target is None else self.target.settings.name
 
-    async def _exchange(
-        self, target: Target, door: Door, call: Call, sent: HttpCall, began: float
-    ) -> Outcome:
-        route, around, dialect = self.route, self.around, target.dialect
-        async with target.transport.exchange(sent) as response:
-            header = response.header
-            signals = dialect.rate_signals(header)
-            if signals is not None:
-                pause_s = door.heed(signals)
-                if pause_s > 0:
-                    around.observe(Paused(route.model.name, pause_s, target.settings.name))
-            if not call.stream:
-                body = await response.read()
-                return dialect.decode(response.status, header, body, now=around.now())
-            decoder = dialect.stream_decoder(response.status, header, now=around.now())
+    def _heed(self, target: Target, door: Door, header: Header) -> None:
+        """What an answer's headers say of limits is taken to heart."""
+        signals = target.dialect.rate_signals(header)
+        if signals is not None:
+            pause_s = door.heed(signals)
+            if pause_s > 0:
+                self.around.observe(Paused(self.route.model.name, pause_s, target.settings.name))
+
+    async def _streamed(self, target: Target, door: Door, sent: HttpCall, began: float) -> Outcome:
+        """What comes of a call whose answer is a stream of events."""
+        around = self.around
+        async with target.transport.stream(sent) as response:
+            self._heed(target, door, response.header)
+            decoder = target.dialect.stream_decoder(response.status, response.header, now=around.now())
             self.course.time_to_first_token_s = None
             try:
-                async for chunk in response.chunks(gap_s=route.retry.event_timeout_s):
+                async for chunk in response.chunks(gap_s=self.route.retry.event_timeout_s):
                     decoder.feed(chunk)
                     if self.course.time_to_first_token_s is None and decoder.started:
                         self.course.time_to_first_token_s = around.clock() - began
@@ -240,6 +241,13 @@ class _Life:
             except TransportError as error:
                 return decoder.finish(broken=error.failure)
             return decoder.finish()
+
+    def _amended(self, outcome: Outcome, sent: HttpCall) -> Outcome:
+        """A failure without the call's own secrets; a completion with usage where its answer tells none."""
+        if isinstance(outcome, Failure):
+            return unspoken(outcome, sent)
+        usage = estimate_usage(self.request.prompt, outcome.result)
+        return msgspec.structs.replace(outcome, usage=usage)
 
     def _learn(self, door: Door, outcome: Outcome, tokens: int, began: float) -> None:
         """What a call's outcome says of its endpoint."""

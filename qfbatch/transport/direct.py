@@ -11,21 +11,23 @@ import asyncio
 import re
 import socket
 import ssl
-from collections.abc import Mapping
-from types import TracebackType
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from typing import NamedTuple
 from urllib.parse import quote, urlsplit
 
 from qfbatch._version import __version__
 from qfbatch.records import Action, ErrorKind, Failure
 from qfbatch.transport.environment import authorities
-from qfbatch.transport.http1 import LATE, UNANSWERED, Http1Connection, Outbox
+from qfbatch.transport.http1 import LATE, UNANSWERED, Http1Connection
+from qfbatch.transport.outbox import Outbox
 from qfbatch.transport.reaching import addresses_of, reach
 from qfbatch.transport.seam import (
     CANNOT_BE_BUILT,
     DRAIN_BYTES,
     DRAIN_S,
     MAX_BODY_BYTES,
+    Answer,
     HttpCall,
     TransportError,
 )
@@ -97,7 +99,7 @@ class DirectTransport:
         max_body_bytes: int = MAX_BODY_BYTES,
     ) -> None:
         self._connect_timeout_s = connect_timeout_s
-        self.max_body_bytes = max_body_bytes
+        self._max_body_bytes = max_body_bytes
         self._authorities = authorities(environ)
         self._tls: ssl.SSLContext | None = None
         self._heads: dict[str, _Head] = {}
@@ -109,13 +111,23 @@ class DirectTransport:
         self._lost = asyncio.Event()
         self._closed = False
 
-    def exchange(self, call: HttpCall) -> DirectExchange:
-        """Send the call; see `Transport.exchange`."""
-        head = self._heads.get(call.url)
-        if head is None or head.headers != call.headers:
-            head = self._remember(call)
-        request = b"%scontent-length: %d\r\n\r\n%s" % (head.text, len(call.body), call.body)
-        return DirectExchange(self, head.origin, request, call.timeout_s, stream=call.stream)
+    async def ask(self, call: HttpCall) -> Answer:
+        """Send the call, and take its answer as a whole; see `Transport.ask`."""
+        origin, connection = await self._answered(call, stream=False)
+        answer = connection.answer()
+        self._give_back(origin, connection)
+        return answer
+
+    @asynccontextmanager
+    async def stream(self, call: HttpCall) -> AsyncIterator[Http1Connection]:
+        """Send the call, whose answer is taken piece by piece; see `Transport.stream`."""
+        origin, connection = await self._answered(call, stream=True)
+        try:
+            yield connection
+            if not connection.complete:
+                await _drain(connection)
+        finally:
+            self._give_back(origin, connection, doubtful=connection.header("keep-alive") is not None)
 
     async def close(self) -> None:
         """Release all connections."""
@@ -126,18 +138,47 @@ class DirectTransport:
             self._lost.clear()
             await self._lost.wait()
 
-    def idle(self, origin: Origin) -> Http1Connection | None:
-        """A connection kept from an earlier call, now taken; for `DirectExchange`."""
+    async def _answered(self, call: HttpCall, *, stream: bool) -> tuple[Origin, Http1Connection]:
+        """The connection on which the call was answered: with all of the answer, or with its head.
+
+        Raises:
+            TransportError: if it was not.
+        """
+        head = self._heads.get(call.url)
+        if head is None or head.headers != call.headers:
+            head = self._remember(call)
+        request = b"%scontent-length: %d\r\n\r\n%s" % (head.text, len(call.body), call.body)
+        origin, left_s = head.origin, call.timeout_s
+        kept = connection = self._idle_one(origin)
+        if connection is None:
+            began = self.loop.time()
+            connection = await self._connect(origin, left_s)
+            left_s -= self.loop.time() - began
+        try:
+            await connection.send(request, timeout_s=left_s, stream=stream)
+            if not connection.complete:
+                await connection.answered()
+        except BaseException as error:
+            connection.abort()
+            if kept is not None and isinstance(error, TransportError) and error.failure is UNANSWERED:
+                self._trust.lost(origin, self.loop.time())
+            raise
+        if kept is not None:
+            self._trust.answered(origin)
+        return origin, connection
+
+    def _idle_one(self, origin: Origin) -> Http1Connection | None:
+        """A connection kept from an earlier call, now taken."""
         idle = self._idle.get(origin)
         while idle:
             connection = idle.pop()  # the one used last: the others may grow old and go
-            if connection.reusable and self.loop.time() - connection.idle_since < IDLE_S:
+            if connection.usable and self.loop.time() - connection.idle_since < IDLE_S:
                 return connection
             connection.abort()
         return None
 
-    async def connect(self, origin: Origin, timeout_s: float) -> Http1Connection:
-        """A new connection; for `DirectExchange`.
+    async def _connect(self, origin: Origin, timeout_s: float) -> Http1Connection:
+        """A new connection.
 
         Raises:
             TransportError: if none can be made.
@@ -152,7 +193,7 @@ class DirectTransport:
                 reached = await reach(await addresses_of(origin.host, origin.port))
                 _prepare(reached)
                 _, connection = await loop.create_connection(
-                    lambda: Http1Connection(loop, self._outbox, self._forget),
+                    lambda: Http1Connection(loop, self._outbox, self._max_body_bytes, self._forget),
                     sock=reached,
                     ssl=tls,
                     server_hostname=None if tls is None else origin.host,
@@ -171,8 +212,8 @@ class DirectTransport:
             raise TransportError(_CLOSED)
         return connection
 
-    def give_back(self, origin: Origin, connection: Http1Connection, *, doubtful: bool) -> None:
-        """A call is over; for `DirectExchange`. A doubtful connection must first stay open for a moment."""
+    def _give_back(self, origin: Origin, connection: Http1Connection, *, doubtful: bool = False) -> None:
+        """A call is over. A doubtful connection must first stay open for a moment."""
         now = self.loop.time()
         if not connection.reusable or self._closed or not self._trust.keeps(origin, now, doubtful=doubtful):
             connection.abort()
@@ -182,13 +223,6 @@ class DirectTransport:
             self.loop.call_later(SETTLE_S, self._settled, origin, connection)
         else:
             self._idle.setdefault(origin, []).append(connection)
-
-    def reused(self, origin: Origin, failure: Failure | None) -> None:
-        """A connection was used again, and answered or failed; for `DirectExchange`."""
-        if failure is None:
-            self._trust.answered(origin)
-        elif failure is UNANSWERED:
-            self._trust.lost(origin, self.loop.time())
 
     def _settled(self, origin: Origin, connection: Http1Connection) -> None:
         """The connection is still open some time after its call: the next one may have it."""
@@ -216,71 +250,17 @@ class DirectTransport:
         return head
 
 
-class DirectExchange:
-    """One exchange: entered, it is the connection that the answer comes on, which is the response."""
-
-    __slots__ = ("_connection", "_origin", "_owner", "_request", "_stream", "_timeout_s")
-
-    def __init__(
-        self, owner: DirectTransport, origin: Origin, request: bytes, timeout_s: float, *, stream: bool
-    ) -> None:
-        self._owner = owner
-        self._origin = origin
-        self._request = request
-        self._timeout_s = timeout_s
-        self._stream = stream
-
-    async def __aenter__(self) -> Http1Connection:
-        owner, origin, left_s = self._owner, self._origin, self._timeout_s
-        kept = owner.idle(origin)
-        if kept is None:
-            began = owner.loop.time()
-            self._connection = connection = await owner.connect(origin, left_s)
-            left_s -= owner.loop.time() - began
-        else:
-            self._connection = connection = kept
-        connection.send(
-            self._request, timeout_s=left_s, stream=self._stream, max_body_bytes=owner.max_body_bytes
-        )
-        try:
-            await connection.answered()
-        except BaseException as error:
-            connection.abort()
-            if kept is not None and isinstance(error, TransportError):
-                owner.reused(origin, error.failure)
-            raise
-        if kept is not None:
-            owner.reused(origin, None)
-        return connection
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        connection = self._connection
-        if kind is None and not connection.complete:
-            try:
-                await self._drain(connection)
-            except BaseException:
-                connection.abort()
-                raise
-        doubtful = self._stream and connection.header("keep-alive") is not None
-        self._owner.give_back(self._origin, connection, doubtful=doubtful)
-
-    @staticmethod
-    async def _drain(connection: Http1Connection) -> None:
-        """Read what little is left after a stream's end event: only then can its connection be kept."""
-        size = 0
-        try:
-            async with asyncio.timeout(DRAIN_S):
-                async for piece in connection.chunks(gap_s=2 * DRAIN_S):
-                    size += len(piece)
-                    if size > DRAIN_BYTES:
-                        return
-        except (TransportError, TimeoutError):
-            return  # then the next call opens a connection of its own
+async def _drain(connection: Http1Connection) -> None:
+    """Read what little is left after a stream's end event: only then can its connection be kept."""
+    size = 0
+    try:
+        async with asyncio.timeout(DRAIN_S):
+            async for piece in connection.chunks(gap_s=2 * DRAIN_S):
+                size += len(piece)
+                if size > DRAIN_BYTES:
+                    return
+    except (TransportError, TimeoutError):
+        return  # then the next call opens a connection of its own
 
 
 def _head(call: HttpCall) -> _Head:

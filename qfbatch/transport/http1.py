@@ -9,14 +9,16 @@ from __future__ import annotations
 import asyncio
 import zlib
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import cast
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
 from qfbatch.records import Action, ErrorKind, Failure
 from qfbatch.service.http_failures import bad_answer
-from qfbatch.transport.seam import TransportError, silent_stream
+from qfbatch.transport.headers import readable
+from qfbatch.transport.outbox import Outbox
+from qfbatch.transport.seam import Answer, TransportError, silent_stream
 
 MAX_HEAD_BYTES = 256 * 1024
 BUFFERED_BYTES = 256 * 1024  # of a stream; the connection stops reading until its pieces are taken
@@ -31,41 +33,20 @@ _BODILESS = (204, 304)
 _GZIP_OR_ZLIB = 32 + zlib.MAX_WBITS
 
 
-class Outbox:
-    """Hands requests to the system together: those of one turn of the event loop, one right after the other.
-
-    Written each by itself, between the work on two rows, every request wakes a fast service anew, on another
-    processor even: that takes the sending process twice the time of the writing.
-    """
-
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._loop = loop
-        self._waiting: list[tuple[asyncio.Transport, bytes]] = []
-
-    def post(self, transport: asyncio.Transport, request: bytes) -> None:
-        """Write the request as soon as whatever the loop has at hand is done."""
-        if not self._waiting:
-            self._loop.call_soon(self._send)
-        self._waiting.append((transport, request))
-
-    def _send(self) -> None:
-        waiting, self._waiting = self._waiting, []
-        for transport, request in waiting:
-            if not transport.is_closing():
-                transport.write(request)
-
-
 class Http1Connection(asyncio.Protocol):
     """A connection to one service.
 
     Args:
         loop: the running loop.
         outbox: what requests leave by.
+        max_body_bytes: of an answer, unpacked.
         on_lost: told when the connection has ended, however it ended.
 
     Attributes:
+        on_header: what the parser calls with a header.
         status: of the answer under way.
         complete: whether that answer has arrived wholly.
+        failure: why it never will; None while it may.
         idle_since: loop time since when no call is under way; for the pool.
     """
 
@@ -74,7 +55,6 @@ class Http1Connection(asyncio.Protocol):
         "_deadline",
         "_expires_at",
         "_expiry",
-        "_failure",
         "_headed",
         "_headers",
         "_in_use",
@@ -87,24 +67,37 @@ class Http1Connection(asyncio.Protocol):
         "_parser",
         "_paused",
         "_pieces",
+        "_received",
         "_size",
         "_stream",
         "_transport",
         "_unpack",
         "_unread",
+        "_unsent",
         "_until_close",
         "_waiter",
         "complete",
+        "failure",
         "idle_since",
+        "on_header",
         "status",
     )
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, outbox: Outbox, on_lost: Callable[[Http1Connection], None]
+        self,
+        loop: asyncio.AbstractEventLoop,
+        outbox: Outbox,
+        max_body_bytes: int,
+        on_lost: Callable[[Http1Connection], None],
     ) -> None:
         self._loop = loop
         self._outbox = outbox
+        self._max_body_bytes = max_body_bytes
         self._on_lost = on_lost
+        # Of several headers with one name the first counts. A method of ours would be called for each header
+        # of each answer: that takes longer than all else that becomes of a head.
+        self._received: dict[bytes, bytes] = {}
+        self.on_header = self._received.setdefault
         self._parser = HttpResponseParser(self)
         # What RFC 9112 lets a recipient understand (2.2, 6.3, 7.1.1), and gateways do send.
         self._parser.set_dangerous_leniencies(
@@ -113,29 +106,31 @@ class Http1Connection(asyncio.Protocol):
             lenient_spaces_after_chunk_size=True,
         )
         self._transport: asyncio.Transport | None = None
-        self._waiter: asyncio.Future[None] | None = None
         self._expiry: asyncio.TimerHandle | None = None
         self._expires_at = 0.0  # when the timer rings; a call that is over leaves it to the next
         self._deadline = 0.0
         self._in_use = False
+        self._unsent: bytes | None = None
+        self._waiter: asyncio.Future[None] | None = None
         self._paused = False
         self._keep = True
+        self._pieces: deque[bytes] = deque()
+        self._headers: Mapping[str, str] = {}
+        # Neither of these is ever unset: the connection ends with its call.
+        self._until_close = False
+        self.failure: Failure | None = None
         self.idle_since = 0.0
-        self._begin(stream=False, max_body_bytes=0)
+        self._begin(stream=False)
 
-    def _begin(self, *, stream: bool, max_body_bytes: int) -> None:
+    def _begin(self, *, stream: bool) -> None:
         self._stream = stream
-        self._max_body_bytes = max_body_bytes
-        self._headers: dict[bytes, bytes] = {}
+        self._received.clear()
         self._beside_body = 0  # bytes since the last of the body: a head, trailers, chunks' own lines
         self._headed = False
         self._informational = False
-        self._until_close = False
         self._unpack: zlib._Decompress | None = None
-        self._pieces: deque[bytes] = deque()
         self._size = 0
         self._unread = 0
-        self._failure: Failure | None = None
         self.status = 0
         self.complete = False
 
@@ -147,64 +142,62 @@ class Http1Connection(asyncio.Protocol):
         return self._transport is None
 
     @property
+    def usable(self) -> bool:
+        """Whether a connection that no call is under way on may be used for another."""
+        return self._keep and self._transport is not None
+
+    @property
     def reusable(self) -> bool:
-        """Whether another call may follow on this connection.
+        """Whether another call may follow the one that is under way.
 
         Not after an answer that came before its request was sent: who has refused it may not read the rest.
         """
         transport = self._transport
         return (
-            self._keep
-            and transport is not None
-            and (self.complete or not self._in_use)
-            and not transport.get_write_buffer_size()
+            self._keep and self.complete and transport is not None and not transport.get_write_buffer_size()
         )
 
-    def send(self, request: bytes, *, timeout_s: float, stream: bool, max_body_bytes: int) -> None:
+    def send(self, request: bytes, *, timeout_s: float, stream: bool) -> asyncio.Future[None]:
         """Start a call.
 
         Args:
             request: head and body.
             timeout_s: for the whole exchange.
             stream: whether the body is taken piece by piece.
-            max_body_bytes: of the answer, unpacked.
+
+        Returns:
+            Done as soon as the answer is there wholly, or something of it where it is a stream, or nothing
+            will come any more.
         """
-        assert self._transport is not None, "calls are made on open connections"  # noqa: S101
-        self._begin(stream=stream, max_body_bytes=max_body_bytes)
+        self._begin(stream=stream)
         self._in_use = True
+        self._unsent = request
         self._deadline = self._loop.time() + timeout_s
         if self._expiry is None or self._deadline < self._expires_at:
             self._ring_at(self._deadline)
-        self._outbox.post(self._transport, request)
+        self._outbox.post(self._write)
+        return self._event()
+
+    def answer(self) -> Answer:
+        """The whole answer, once it is `complete`."""
+        pieces = self._pieces
+        body = pieces.popleft() if len(pieces) == 1 else b"".join(pieces)
+        return Answer(self.status, self._headers.get, body)
 
     async def answered(self) -> None:
-        """Wait for the head of the answer; for the whole of it where it is not taken piece by piece.
+        """Wait for the whole answer, or for its head where it is taken piece by piece.
 
         Raises:
             TransportError: if it does not arrive.
         """
         while not (self.complete or (self._headed and self._stream)):
-            if self._failure is not None:
-                raise TransportError(self._failure)
+            if self.failure is not None:
+                raise TransportError(self.failure)
             await self._event()
-        if self._failure is not None and not self._stream:
-            raise TransportError(self._failure)
 
     def header(self, name: str) -> str | None:
         """A header by its lower-case name; None where absent, or where it is not ASCII text."""
-        value = self._headers.get(name.encode())
-        if value is None or not value.isascii():
-            return None
-        return value.decode()
-
-    async def read(self) -> bytes:
-        """The whole body; see `Response.read`. An empty one when asked again."""
-        if self._stream:
-            return b"".join([piece async for piece in self.chunks(gap_s=self._deadline - self._loop.time())])
-        pieces = self._pieces
-        body = pieces[0] if len(pieces) == 1 else b"".join(pieces)
-        pieces.clear()
-        return body
+        return self._headers.get(name)
 
     async def chunks(self, *, gap_s: float) -> AsyncIterator[bytes]:
         """The body as it arrives; see `Response.chunks`."""
@@ -216,8 +209,8 @@ class Http1Connection(asyncio.Protocol):
                     self._paused = False
                     self._transport.resume_reading()
                 yield piece
-            if self._failure is not None:
-                raise TransportError(self._failure)
+            if self.failure is not None:
+                raise TransportError(self.failure)
             if self.complete:
                 return
             silence = self._loop.call_later(gap_s, self._fail, silent_stream(gap_s))
@@ -249,8 +242,9 @@ class Http1Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Bytes have arrived."""
-        if not self._in_use:
-            self.abort()  # nobody asked: what comes now could be taken for the answer to the next call
+        if not self._in_use or self._unsent is not None:
+            # Nobody asked yet: this could be taken for the answer to a call that is still to be sent.
+            self._fail(UNANSWERED)
             return
         self._beside_body += len(data)
         try:
@@ -272,7 +266,7 @@ class Http1Connection(asyncio.Protocol):
             self._expiry.cancel()
             self._expiry = None
         if self._in_use and not self.complete:
-            if exc is None and self._until_close and self._failure is None:
+            if exc is None and self._until_close and self.failure is None:
                 self.on_message_complete()
             else:
                 self._fail(_BROKEN if self._headed else UNANSWERED)
@@ -285,11 +279,6 @@ class Http1Connection(asyncio.Protocol):
         if self.complete:
             self._keep = False
 
-    def on_header(self, name: bytes, value: bytes) -> None:
-        """A header; of several with one name the first counts, and trailers do not."""
-        if not self._headed:
-            self._headers.setdefault(name.lower(), value)
-
     def on_headers_complete(self) -> None:
         """The head is there."""
         if self.complete:
@@ -297,22 +286,22 @@ class Http1Connection(asyncio.Protocol):
         status = self._parser.get_status_code()
         if status < _HTTP_OK:
             self._informational = True
-            self._headers.clear()
+            self._received.clear()
             return
         self.status = status
         self._headed = True
-        headers = self._headers
-        chunked = b"chunked" in headers.get(b"transfer-encoding", b"").lower()
-        if b"content-length" in headers:
+        headers = self._headers = readable(self._received)
+        chunked = "chunked" in headers.get("transfer-encoding", "").lower()
+        if "content-length" in headers:
             self._keep = self._keep and not chunked  # the length is wrong, and who sent it may be, too
         else:
             self._until_close = not chunked and status not in _BODILESS
-        packing = headers.get(b"content-encoding")
+        packing = headers.get("content-encoding")
         if packing is not None:
             packing = packing.strip().lower()
-            if packing in {b"gzip", b"x-gzip", b"deflate"}:
+            if packing in {"gzip", "x-gzip", "deflate"}:
                 self._unpack = zlib.decompressobj(_GZIP_OR_ZLIB)
-            elif packing not in {b"identity", b""}:
+            elif packing not in {"identity", ""}:
                 self._fail(_UNPACKABLE)
         if self._stream:
             self._wake()
@@ -320,7 +309,7 @@ class Http1Connection(asyncio.Protocol):
     def on_body(self, body: bytes) -> None:
         """A piece of the body."""
         self._beside_body = 0
-        if self.complete or self._failure is not None:
+        if self.complete or self.failure is not None:
             return
         if self._unpack is not None:
             room = self._max_body_bytes - self._size + 1
@@ -349,7 +338,7 @@ class Http1Connection(asyncio.Protocol):
         if self._informational:
             self._informational = False
             return
-        if self.complete or self._failure is not None:
+        if self.complete or self.failure is not None:
             return
         if self._unpack is not None and self._size and not self._unpack.eof:
             self._fail(_UNPACKABLE)
@@ -358,7 +347,12 @@ class Http1Connection(asyncio.Protocol):
         self._keep = self._keep and not self._until_close and self._parser.should_keep_alive()
         self._wake()
 
-    # Waiting
+    # Sending and waiting
+
+    def _write(self) -> None:
+        request, self._unsent = self._unsent, None
+        if self._transport is not None and request is not None and not self._transport.is_closing():
+            self._transport.write(request)
 
     def _event(self) -> asyncio.Future[None]:
         """Done as soon as something of the answer has arrived, or nothing will."""
@@ -372,10 +366,8 @@ class Http1Connection(asyncio.Protocol):
 
     def _fail(self, failure: Failure) -> None:
         """The answer will not be complete; the first reason counts. After its end nothing else may follow."""
-        if self.complete:
-            self._keep = False
-            return
-        self._failure = self._failure or failure
+        if not self.complete:
+            self.failure = self.failure or failure
         self.abort()
         self._wake()
 

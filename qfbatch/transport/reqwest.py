@@ -31,6 +31,7 @@ from qfbatch.transport.seam import (
     DRAIN_BYTES,
     DRAIN_S,
     MAX_BODY_BYTES,
+    Answer,
     HttpCall,
     TransportError,
     silent_stream,
@@ -79,8 +80,16 @@ class ReqwestTransport:
                 hint="Check HTTPS_PROXY, HTTP_PROXY, ALL_PROXY, SSL_CERT_FILE and REQUESTS_CA_BUNDLE.",
             ) from None
 
-    def exchange(self, call: HttpCall) -> ReqwestExchange:
-        """Send the call; see `Transport.exchange`."""
+    async def ask(self, call: HttpCall) -> Answer:
+        """Send the call, and take its answer as a whole; see `Transport.ask`."""
+        async with self._exchange(call, stream=False) as response:
+            return Answer(response.status, response.header, await response.read())
+
+    def stream(self, call: HttpCall) -> ReqwestExchange:
+        """Send the call, whose answer is taken piece by piece; see `Transport.stream`."""
+        return self._exchange(call, stream=True)
+
+    def _exchange(self, call: HttpCall, *, stream: bool) -> ReqwestExchange:
         try:
             builder = (
                 self._client.post(call.url)
@@ -88,11 +97,11 @@ class ReqwestTransport:
                 .body_bytes(call.body)
                 .timeout(timedelta(seconds=call.timeout_s))
             )
-            if call.stream:
+            if stream:
                 # The library reads ahead before it hands out the head; a stream's first piece must not wait.
                 builder = builder.streamed_read_buffer_limit(0)
             return ReqwestExchange(
-                builder.build_streamed(), stream=call.stream, max_body_bytes=self._max_body_bytes
+                builder.build_streamed(), stream=stream, max_body_bytes=self._max_body_bytes
             )
         except (foreign.BuilderError, ValueError):
             raise TransportError(CANNOT_BE_BUILT) from None
@@ -156,7 +165,11 @@ class ReqwestExchange:
             return  # then the next call opens a connection of its own
 
     async def read(self) -> bytes:
-        """The whole body; see `Response.read`."""
+        """The whole body.
+
+        Raises:
+            TransportError: if it breaks off, times out or is too large.
+        """
         assert self._response is not None, "an exchange is entered before it is read"  # noqa: S101
         reader = self._response.body_reader
         try:

@@ -1,18 +1,19 @@
-"""The seam between a row's way and the network: a call out, a response back.
+"""The seam between a row's way and the network: a call out, an answer back, whole or piece by piece.
 
-Whatever carries calls implements `Transport`, one method; `tests/test_transport.py` holds every
-implementation to the same contract.
+Whatever carries calls implements `Transport`; `tests/test_transport.py` holds every implementation to the
+same contract.
 """
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from msgspec import Struct
 
 from qfbatch.records import Action, ErrorKind, Failure
+from qfbatch.service.dialect import Header
 
 MAX_BODY_BYTES = 64 * 1024 * 1024
 DRAIN_S = 0.1  # how long a stream that is left may take to end by itself, so that its connection can be kept
@@ -27,14 +28,12 @@ class HttpCall(Struct, frozen=True, gc=False):
         headers: all of them, perhaps with a signature: never shown.
         body: bytes to send.
         timeout_s: for the whole exchange, body included.
-        stream: whether the body is to be had piece by piece, as it arrives.
     """
 
     url: str
     headers: dict[str, str]
     body: bytes
     timeout_s: float
-    stream: bool = False
 
     def __repr__(self) -> str:
         return f"HttpCall({len(self.body)} bytes, timeout_s={self.timeout_s})"
@@ -52,22 +51,29 @@ class TransportError(Exception):
         self.failure = failure
 
 
+class Answer(NamedTuple):
+    """A whole answer.
+
+    Attributes:
+        status: HTTP status.
+        header: looks a header up by its lower-case name; None where absent, or where it is not ASCII text.
+        body: all of it, unpacked.
+    """
+
+    status: int
+    header: Header
+    body: bytes
+
+
 class Response(Protocol):
-    """A response whose body is still to be read."""
+    """An answer whose body is still to come."""
 
     @property
     def status(self) -> int:
         """HTTP status."""
 
     def header(self, name: str) -> str | None:
-        """A header by its lower-case name; None where absent."""
-
-    async def read(self) -> bytes:
-        """The whole body.
-
-        Raises:
-            TransportError: if it breaks off, times out or exceeds `MAX_BODY_BYTES`.
-        """
+        """A header by its lower-case name; None where absent, or where it is not ASCII text."""
 
     def chunks(self, *, gap_s: float) -> AsyncIterator[bytes]:
         """The body as it arrives.
@@ -76,18 +82,28 @@ class Response(Protocol):
             gap_s: longest silence between two chunks, seconds.
 
         Raises:
-            TransportError: as for `read`, and after too long a silence.
+            TransportError: if it breaks off, times out, stays silent for too long or exceeds
+                `MAX_BODY_BYTES`.
         """
 
 
 class Transport(Protocol):
     """Carries calls to the service. Connections are kept and reused."""
 
-    def exchange(self, call: HttpCall) -> AbstractAsyncContextManager[Response]:
-        """Send the call; the response's head is there on entry, everything is released on exit.
+    async def ask(self, call: HttpCall) -> Answer:
+        """Send the call, and take its answer as a whole.
 
         Raises:
-            TransportError: on entry, if there is no response.
+            TransportError: if there is none, or if it breaks off, times out or exceeds `MAX_BODY_BYTES`.
+        """
+
+    def stream(self, call: HttpCall) -> AbstractAsyncContextManager[Response]:
+        """Send the call, whose answer is taken piece by piece as it arrives.
+
+        The answer's head is there on entry, everything is released on exit.
+
+        Raises:
+            TransportError: on entry, if there is no answer.
         """
 
     async def close(self) -> None:

@@ -6,13 +6,14 @@ import asyncio
 import itertools
 import random
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol
 
 from qfbatch.records import Action, Completion, ErrorKind, Failure, Usage
 from qfbatch.service.dialect import Call, Header, RateSignals, StreamDecoder
 from qfbatch.service.qianfan import QIANFAN_V1_ACCESS, QIANFAN_V1_RULES
+from qfbatch.transport import Answer as HttpAnswer
 from qfbatch.transport import HttpCall, Response, TransportError
 
 Answer = Completion | Failure
@@ -199,22 +200,6 @@ class ScriptedService:
         return None
 
 
-class _Response:
-    status = 200
-
-    def __init__(self, body: bytes) -> None:
-        self._body = body
-
-    def header(self, name: str) -> str | None:
-        return None
-
-    async def read(self) -> bytes:
-        return self._body
-
-    async def chunks(self, *, gap_s: float) -> AsyncIterator[bytes]:
-        yield self._body
-
-
 class Wire:
     """Transport, dialect and authorizer at once, straight to a service in memory."""
 
@@ -265,15 +250,18 @@ class Wire:
         self.renewals += 1
         return True
 
-    @asynccontextmanager
-    async def exchange(self, call: HttpCall) -> AsyncIterator[Response]:
+    async def ask(self, call: HttpCall) -> HttpAnswer:
         """One call; failures of the connection are raised as a transport does."""
         answer = await self.service.answer(call.body.decode())
         if isinstance(answer, Failure) and answer.kind is ErrorKind.CONNECTION:
             raise TransportError(answer)
         key = b"%d" % next(self._numbers)
         self._answers[key] = answer
-        yield _Response(key)
+        return HttpAnswer(200, lambda _: None, key)
+
+    def stream(self, call: HttpCall) -> AbstractAsyncContextManager[Response]:
+        """Nothing is streamed."""
+        raise NotImplementedError
 
     async def close(self) -> None:
         """Nothing is held."""
