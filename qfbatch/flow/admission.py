@@ -131,6 +131,9 @@ class Lane:
         admission: the run's.
         name: the model's.
         passages: one a door.
+
+    Attributes:
+        several: whether the model has more than one endpoint, whatever became of them.
     """
 
     def __init__(self, admission: Admission, name: str, passages: Sequence[Passage]) -> None:
@@ -143,8 +146,31 @@ class Lane:
         self._admission = admission
         self._loop = admission.loop
         self._model = passages[0].model
+        self.several = several
         self._only = None if several else self.doors[0]
         self._used_s = 0.0  # the most that the least used of the open doors has been, for its weight
+
+    def enter_now(self, tokens: int, avoided: Door | None, now: float) -> Door | None:
+        """Start a call of so many estimated tokens, if it may start now; see `enter`.
+
+        Args:
+            tokens: estimated.
+            avoided: not by this door if another one is open.
+            now: on the loop's clock.
+
+        Returns:
+            The door it takes; None if it has to `enter`.
+        """
+        if self.waiters or self._admission.closed:
+            return None
+        door = self._only
+        if door is None:
+            door, _ = self._open_door(now, avoided)
+        elif not door.open(now):
+            return None
+        if door is not None:
+            door.enter(tokens, now)
+        return door
 
     async def enter(self, tokens: int, avoided: Door | None = None) -> Door | None:
         """Wait until a call of so many estimated tokens may start; it then has started.
@@ -159,16 +185,6 @@ class Lane:
         admission = self._admission
         if admission.closed:
             return None
-        if not self.waiters:
-            now = self._loop.time()
-            door = self._only
-            if door is None:
-                door, _ = self._open_door(now, avoided)
-            elif not door.open(now):
-                door = None
-            if door is not None:
-                door.enter(tokens, now)
-                return door
         future: asyncio.Future[Door | None] = self._loop.create_future()
         self.waiters.append((future, tokens, avoided))
         admission.pump()
@@ -183,11 +199,6 @@ class Lane:
     def gates(self) -> list[Gate]:
         """All gates that a row may have to pass, the run's included; shared ones more than once."""
         return [gate for door in self.doors for gate in door.all_gates]
-
-    @property
-    def several(self) -> bool:
-        """Whether the model has more than one endpoint, whatever became of them."""
-        return self._only is None
 
     @property
     def doors_left(self) -> int:
@@ -317,7 +328,7 @@ class Door:
     def open(self, now: float) -> bool:
         """Whether a call may pass now."""
         for gate in self.all_gates:  # noqa: SIM110 - as above
-            if gate.full or gate.opens_at() > now:
+            if not gate.admits(now):
                 return False
         return True
 

@@ -59,16 +59,18 @@ class Feed:
         self._closed_one = asyncio.Event()
         self._stopped = False
 
+    def at_hand(self) -> Request | None:
+        """The next request, where one can be had without waiting: nearly always."""
+        if self._borrowed:
+            return self._borrowed.popleft()
+        return self._ready.popleft() if self._ready else None
+
     async def take(self) -> Request | None:
         """The next request; None when all have been handed out.
 
         Raises:
             InputError: if the input changed under the run.
         """
-        if self._borrowed:
-            return self._borrowed.popleft()
-        if self._ready:
-            return self._ready.popleft()
         async with self._loading:
             while not self._ready and not self._borrowed:
                 while len(self._left) >= OPEN_SHARDS:
@@ -91,7 +93,7 @@ class Feed:
                 (self._borrowed if borrowed else self._ready).extend(requests)
                 if not self._left[number]:
                     self._shard_done(number)
-            return (self._borrowed or self._ready).popleft()
+            return self.at_hand()
 
     def recorded(self, request: Request) -> None:
         """A handed-out request has its record."""

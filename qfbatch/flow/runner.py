@@ -31,9 +31,10 @@ from qfbatch.flow.routing import Route, open_routes, own_gate, places_at_once
 from qfbatch.flow.session import OpenSession, RunOptions, RunResult
 from qfbatch.flow.signals import stop_on_signals
 from qfbatch.flow.stopping import Stop, StopButton
+from qfbatch.flow.surroundings import Surroundings
 from qfbatch.flow.watching import Admitting, Watch
 from qfbatch.flow.within_budget import WithinBudget
-from qfbatch.flow.worker import Surroundings, work
+from qfbatch.flow.worker import work
 from qfbatch.job.settings import Job, ModelSettings, ServiceSettings
 from qfbatch.limits.gate import Gate
 from qfbatch.limits.quota import Quota
@@ -225,8 +226,8 @@ class Run:
         committer: Commits,
         loop: asyncio.AbstractEventLoop,
     ) -> None:
-        budget = WithinBudget(self._budget, self._stop, self._settled)
-        work_row = budget.work if self._budget.limited else work
+        budget = WithinBudget(self._budget, self._stop, self._settled) if self._budget.limited else None
+        work_row = work if budget is None else budget.work
         tally = self._tallies[route.model.name]
         asked, stop = tally.asked, self._stop
 
@@ -234,14 +235,16 @@ class Run:
             """Take the next row all the way to the committer; False where there is none, or the run ends."""
             if committer.crowded:
                 await committer.wait_for_room()
-            try:
-                request = await feed.take()
-            except QfbatchError as error:
-                self._stop.request(error)
-                return False
+            request = feed.at_hand()
+            if request is None:
+                try:
+                    request = await feed.take()
+                except QfbatchError as error:
+                    stop.request(error)
+                    return False
             if request is None or stop.requested:
                 return False
-            if not await budget.may_begin():
+            if budget is not None and not await budget.may_begin():
                 return False
             record = await work_row(route, request, around)
             if record is None:
@@ -264,7 +267,7 @@ class Run:
             rng=self._clocks.rng,
             on_idle=crew.row_waits,
             on_busy=crew.row_returns,
-            on_begun=budget.begun,
+            on_begun=None if budget is None else budget.begun,
         )
         await crew.run()
 

@@ -1,4 +1,7 @@
-"""How a crew's rows begin where the job has a budget: one after the other, each when there is room for it."""
+"""How a crew's rows begin where the job has a budget: one after the other, each when there is room for it.
+
+A job without a budget has nothing of this on its rows' way.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,8 @@ from qfbatch.budget import BudgetGuard
 from qfbatch.errors import BudgetReached
 from qfbatch.flow.routing import Route
 from qfbatch.flow.stopping import Stop
-from qfbatch.flow.worker import Surroundings, work
+from qfbatch.flow.surroundings import Surroundings
+from qfbatch.flow.worker import work
 from qfbatch.records import Record, Request
 
 
@@ -35,8 +39,6 @@ class WithinBudget:
 
         The row begins at once then, so that what fits now is reserved before another looks.
         """
-        if not self._guard.limited:
-            return True
         self._guard.waiting += 1
         try:
             await self._turn.acquire()
@@ -54,8 +56,6 @@ class WithinBudget:
 
     async def work(self, route: Route, request: Request, around: Surroundings) -> Record | None:
         """`worker.work`, with the budget knowing what is on its way and what it came to."""
-        if not self._guard.limited:
-            return await work(route, request, around)
         tokens = request.estimated_tokens + route.expected_completion
         asked = (request.estimated_tokens, int(route.expected_completion))
         # Which endpoint it will be is not known yet: the dearest one's price keeps what there is.

@@ -7,10 +7,6 @@ off it.
 
 from __future__ import annotations
 
-import random
-from collections.abc import Callable
-from dataclasses import dataclass
-
 import msgspec
 
 from qfbatch.credentials import Authorizer, unspoken
@@ -18,8 +14,9 @@ from qfbatch.flow.admission import Door
 from qfbatch.flow.recording import Course, record_of
 from qfbatch.flow.rotation import take_note
 from qfbatch.flow.routing import Route, Target
-from qfbatch.flow.stopping import RunStopping, Stop, address, job_refused, nothing_succeeds
-from qfbatch.progress.events import AttemptFailed, Observer, Paused, Refused, Throttled
+from qfbatch.flow.stopping import RunStopping, address, job_refused, nothing_succeeds
+from qfbatch.flow.surroundings import Surroundings
+from qfbatch.progress.events import AttemptFailed, Paused, Refused, Throttled
 from qfbatch.records import (
     Action,
     Completion,
@@ -32,31 +29,6 @@ from qfbatch.retry import Outcome, further_attempts, tokens_of
 from qfbatch.service.dialect import Call, Header
 from qfbatch.tokens import SMOOTHING, estimate_usage
 from qfbatch.transport import HttpCall, TransportError
-
-
-@dataclass(frozen=True, slots=True)
-class Surroundings:
-    """What all rows of a run share besides their route.
-
-    Attributes:
-        stop: whether the run is ending.
-        observe: takes what happened.
-        now: wall clock, seconds since the epoch.
-        clock: monotonic clock, seconds; the admission's own.
-        rng: draws the jitter.
-        on_idle, on_busy: told when a row starts and stops waiting between attempts, so that another may use
-            its place in the meantime.
-        on_begun: told when a row's first call starts.
-    """
-
-    stop: Stop
-    observe: Observer
-    now: Callable[[], float]
-    clock: Callable[[], float]
-    rng: random.Random
-    on_idle: Callable[[], None] = lambda: None
-    on_busy: Callable[[], None] = lambda: None
-    on_begun: Callable[[], None] = lambda: None
 
 
 async def work(route: Route, request: Request, around: Surroundings) -> Record | None:
@@ -123,16 +95,13 @@ class _Life:
         timeout_s = route.retry.request_timeout_s
         while True:
             expected = self.request.estimated_tokens + int(route.expected_completion)
-            asked_at = around.clock()
-            door = await route.lane.enter(expected, self.avoided)
-            if door is None:
-                raise RunStopping
             began = around.clock()
-            course.wait_s += began - asked_at
+            door = route.lane.enter_now(expected, self.avoided, began)
+            if door is None:
+                door, began = await self._enter(expected, began)
             course.attempts += 1
             if course.attempts == 1:
-                course.started_at = around.now()
-                around.on_begun()
+                self._begins()
             outcome: Outcome | None = None
             self.sent = None
             try:
@@ -168,6 +137,25 @@ class _Life:
             final = await self._judge(door, self._policy(outcome), began)
             if final is not None:
                 return final
+
+    def _begins(self) -> None:
+        """The row's first call starts."""
+        self.course.started_at = self.around.now()
+        if self.around.on_begun is not None:
+            self.around.on_begun()
+
+    async def _enter(self, expected: int, asked_at: float) -> tuple[Door, float]:
+        """The door by which a call may start, and when, after waiting for it.
+
+        Raises:
+            RunStopping: if the run ends meanwhile.
+        """
+        door = await self.route.lane.enter(expected, self.avoided)
+        if door is None:
+            raise RunStopping
+        began = self.around.clock()
+        self.course.wait_s += began - asked_at
+        return door, began
 
     def noted(self, failure: Failure, wait_s: float) -> None:
         """Tell the observers of a failed attempt that another will follow after `wait_s` seconds."""

@@ -100,6 +100,13 @@ class Gate:
             at = max(at, self._ramp.opens_at())
         return at
 
+    def admits(self, now: float) -> bool:
+        """Whether a call may start now: neither `full` nor still to open."""
+        concurrency = self._concurrency
+        if concurrency.in_flight >= concurrency.limit or self._paused_until > now:
+            return False
+        return (not self._rates and self._ramp is None) or self.opens_at() <= now
+
     def enter(self, tokens: int, now: float) -> None:
         """A call of an estimated cost in tokens starts."""
         self._concurrency.in_flight += 1

@@ -95,6 +95,10 @@ class LeasedGate(Gate):
             return NEVER
         return super().opens_at()
 
+    def admits(self, now: float) -> bool:
+        """See `Gate.admits`."""
+        return not self.full and self.opens_at() <= now
+
     def enter(self, tokens: int, now: float) -> None:
         """See `Gate.enter`."""
         super().enter(tokens, now)

@@ -13,7 +13,8 @@ from qfbatch.flow import worker
 from qfbatch.flow.admission import Admission, Passage
 from qfbatch.flow.routing import Route, Target
 from qfbatch.flow.stopping import Stop, address
-from qfbatch.flow.worker import Surroundings, work
+from qfbatch.flow.surroundings import Surroundings
+from qfbatch.flow.worker import work
 from qfbatch.job.settings import EndpointSettings, ModelSettings, ServiceSettings
 from qfbatch.limits.gate import Gate
 from qfbatch.limits.quota import Quota

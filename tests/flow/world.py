@@ -17,8 +17,9 @@ from qfbatch.flow.crew import Crew
 from qfbatch.flow.feed import Feed, ShardWork
 from qfbatch.flow.routing import Route, open_routes, places_at_once
 from qfbatch.flow.stopping import Stop
+from qfbatch.flow.surroundings import Surroundings
 from qfbatch.flow.within_budget import WithinBudget
-from qfbatch.flow.worker import Surroundings
+from qfbatch.flow.worker import work
 from qfbatch.job.settings import (
     Budget,
     EndpointSettings,
@@ -165,7 +166,7 @@ async def run(
     ):
         name = route.model.name
         feed = Feed(_shards(rows), _loader(name, estimated_tokens), _finisher(ended, name))
-        within = WithinBudget(guard, ended.stop, settled)
+        within = WithinBudget(guard, ended.stop, settled) if guard.limited else None
         crews.append(_crew(places_at_once(job, route.model), route, feed, ended, within, rng))
     await asyncio.gather(*crews)
     if timer is not None:
@@ -212,7 +213,7 @@ def _finisher(ended: Ended, model: str) -> Callable[[int], None]:
 
 
 async def _crew(  # noqa: PLR0917 - the runner's own list
-    size: int, route: Route, feed: Feed, ended: Ended, budget: WithinBudget, rng: random.Random
+    size: int, route: Route, feed: Feed, ended: Ended, budget: WithinBudget | None, rng: random.Random
 ) -> None:
     loop = asyncio.get_running_loop()
 
@@ -222,9 +223,9 @@ async def _crew(  # noqa: PLR0917 - the runner's own list
         row = await feed.take()
         if row is None or ended.stop.requested:
             return False
-        if not await budget.may_begin():
+        if budget is not None and not await budget.may_begin():
             return False
-        record = await budget.work(route, row, around)
+        record = await (work if budget is None else budget.work)(route, row, around)
         if record is None:
             return False
         ended.records.append(record)
@@ -240,7 +241,7 @@ async def _crew(  # noqa: PLR0917 - the runner's own list
         rng=rng,
         on_idle=crew.row_waits,
         on_busy=crew.row_returns,
-        on_begun=budget.begun,
+        on_begun=None if budget is None else budget.begun,
     )
     try:
         await crew.run()
