@@ -94,9 +94,9 @@ async def _check(
     outcome: Completion | Failure
     try:
         sent = await service.authorizer.authorize(call, timeout_s=job.retry.request_timeout_s)
-        status, header, body = await service.transport.ask(sent)
-        signals = service.dialect.rate_signals(header)
-        outcome = service.dialect.decode(status, header, body, now=now())
+        answer = await service.transport.ask(sent)
+        signals = service.dialect.rate_signals(answer.header)
+        outcome = service.dialect.decode(answer.status, answer.header, answer.body, now=now())
         if isinstance(outcome, Failure):
             outcome = unspoken(outcome, sent)
     except TransportError as error:

@@ -20,7 +20,7 @@ from qfbatch.service.dialect import Call, Dialect
 from qfbatch.service.http_failures import bad_answer, status_failure
 from qfbatch.service.redaction import clean_message
 from qfbatch.service.signing import sign
-from qfbatch.transport import HttpCall, Transport, TransportError
+from qfbatch.transport import Answer, HttpCall, Transport, TransportError
 from qfbatch.transport.environment import is_loopback
 
 IAM_EXPIRATION_S = 1800  # the documented validity of a signature
@@ -256,7 +256,7 @@ class OAuth:
             body=b"",
             timeout_s=OAUTH_TIMEOUT_S,
         )
-        token, expires_in_s = _token(*await self._transport.ask(call), now=self._now())
+        token, expires_in_s = _token(await self._transport.ask(call), now=self._now())
         self._query = "?access_token=" + quote(token, safe="")
         self._renew_at = self._now() + expires_in_s - min(RENEW_BEFORE_S, expires_in_s / 2)
 
@@ -275,15 +275,16 @@ def unspoken(failure: Failure, sent: HttpCall) -> Failure:
     return failure if message == failure.message else msgspec.structs.replace(failure, message=message)
 
 
-def _token(status: int, header: Callable[[str], str | None], body: bytes, *, now: float) -> tuple[str, float]:
+def _token(answered: Answer, *, now: float) -> tuple[str, float]:
     """The token of an OAuth answer and its validity in seconds; `TransportError` for anything else."""
     try:
-        answer: Any = msgspec.json.decode(body)
+        answer: Any = msgspec.json.decode(answered.body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         answer = None
     if not isinstance(answer, dict):
         answer = {}
-    refused = status_failure(status, header, "no access token", now=now)
+    status = answered.status
+    refused = status_failure(status, answered.header, "no access token", now=now)
     transient = status != _HTTP_OK and refused.action in (Action.RETRY, Action.THROTTLE)
     if isinstance(answer.get("error"), str) and not transient:
         description = answer.get("error_description")

@@ -639,7 +639,8 @@ def test_a_server_that_checks() -> None:
     async def ask(authorizer: Authorizer, transport: Transport, endpoint: str) -> Completion | Failure:
         call = dialect.encode(endpoint, "hello", {})
         sent = await authorizer.authorize(call, timeout_s=10.0)
-        outcome = dialect.decode(*await transport.ask(sent), now=NOW)
+        answer = await transport.ask(sent)
+        outcome = dialect.decode(answer.status, answer.header, answer.body, now=NOW)
         if isinstance(outcome, Failure) and outcome.action is Action.REFRESH:
             assert await authorizer.renew(sent) is True
             return await ask(authorizer, transport, endpoint)

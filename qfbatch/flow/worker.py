@@ -110,9 +110,11 @@ class _Life:
                 if call.stream:
                     outcome = await self._streamed(target, door, sent, began)
                 else:
-                    status, header, body = await target.transport.ask(sent)
-                    self._heed(target, door, header)
-                    outcome = target.dialect.decode(status, header, body, now=around.now())
+                    answer = await target.transport.ask(sent)
+                    self._heed(target, door, answer.header)
+                    outcome = target.dialect.decode(
+                        answer.status, answer.header, answer.body, now=around.now()
+                    )
                 if isinstance(outcome, Failure) or outcome.usage is None:
                     outcome = self._amended(outcome, sent)
             except TransportError as error:
