@@ -127,12 +127,17 @@ def _extrapolate(run: Quota, shared: Mapping[str, Quota], loads: Sequence[Load],
     What is due to the start does not grow with the calls, all else does in proportion: two runs, one twice
     as long as the other, tell both.
     """
-    longer = [min(load.calls, max(2, round(load.calls * part))) if load.calls else 0 for load in loads]
-    shorter = [(calls + 1) // 2 for calls in longer]
+    shorter = [max(1, round(load.calls * part / 2)) if load.calls else 0 for load in loads]
+    longer = [min(load.calls, 2 * calls) for load, calls in zip(loads, shorter, strict=True)]
     ends, early_ends = _simulate(run, shared, loads, longer), _simulate(run, shared, loads, shorter)
-    done, half_done = sum(longer), sum(shorter)
-    further = (sum(load.calls for load in loads) - done) / (done - half_done)
-    return [end + max(0.0, end - early) * further for end, early in zip(ends, early_ends, strict=True)]
+    # Each model by its own calls: one with few beside one with many is tried with more than its proportion.
+    further = [
+        (load.calls - done) / max(1, done - half_done)
+        for load, done, half_done in zip(loads, longer, shorter, strict=True)
+    ]
+    return [
+        end + max(0.0, end - early) * more for end, early, more in zip(ends, early_ends, further, strict=True)
+    ]
 
 
 def _simulate(

@@ -118,6 +118,16 @@ def test_many_calls_are_not_tried_one_by_one() -> None:
     assert whole.finished_s["a"] == pytest.approx(1000 * part.finished_s["a"], rel=0.01)
 
 
+@pytest.mark.parametrize("few", [1, 2, 40])
+def test_a_model_with_few_calls_beside_one_with_many(few: int) -> None:
+    """What is left of an almost complete model takes as long as its own calls, however many another has."""
+    times = [
+        simulated_times(Quota(64), [load("few", few, Quota(64, qps=1)), load("many", many, Quota(64))])
+        for many in (3_000, 300_000)
+    ]
+    assert times[0].finished_s["few"] == pytest.approx(times[1].finished_s["few"], rel=0.05)
+
+
 def test_nothing_to_do() -> None:
     """Without calls there is no time and no limit that binds."""
     found = simulated_times(Quota(16, rpm=600), [load("m", 0, Quota(16))])
