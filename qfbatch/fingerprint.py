@@ -51,6 +51,12 @@ def with_earlier(before: Mapping[str, Any], now: Mapping[str, Any]) -> Fingerpri
     return kept
 
 
+def models_in(fields: Mapping[str, Any]) -> set[str]:
+    """The models that a fingerprint is of; of one that was kept (`with_earlier`), all that ever were."""
+    found = filter(_names_endpoints, fields)
+    return {name.removeprefix("models.").removesuffix(".endpoint") for name in found}
+
+
 def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """What differs, one line each; a model added or left out differs in nothing.
 

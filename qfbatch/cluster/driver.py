@@ -35,7 +35,7 @@ from qfbatch.limits.combined import shared_out
 from qfbatch.limits.gate import GateStatistics
 from qfbatch.progress.events import Event, NodeEnded, Observer, Refused, RowsCommitted
 from qfbatch.records import ErrorKind, Record
-from qfbatch.tally import Tally, add_all, total
+from qfbatch.tally import Tally, add_all
 
 LOST_AFTER_S = 20.0
 START_S = 180.0
@@ -131,7 +131,7 @@ class Driver(Run):
         self._lost_after_s = lost_after_s
         self._dealer = Dealer(session.work)
         self._logbook = logbook_of(session.layout, session.manifest.log_id)
-        before = total(session.standing.values())
+        before = session.before
         self._allowances = Allowances(
             job.budget,
             spent_tokens=before.total_tokens + before.discarded_tokens,

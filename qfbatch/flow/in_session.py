@@ -9,7 +9,6 @@ from qfbatch.flow.session import OpenSession, RunOptions, RunResult, open_sessio
 from qfbatch.job.settings import Job
 from qfbatch.planning.predicting import keep_prediction
 from qfbatch.progress.events import Observer, RunEnded, RunStarted, Surveyed, to_all
-from qfbatch.tally import total
 
 
 def in_session(
@@ -38,7 +37,7 @@ def in_session(
     ) as session:
         if any(session.work.values()):
             keep_prediction(job, session)
-            if note := uncounted_note(job, total(session.standing.values()).spent):
+            if note := uncounted_note(job, session.before.spent):
                 session.notes.append(note)
             result = carry_out(session, observe)
         else:

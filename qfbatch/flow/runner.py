@@ -131,7 +131,7 @@ class Run:
         self._button = button
         self._stop = Stop()
         self._tallies = {name: Tally(standing) for name, standing in session.standing.items()}
-        before = total(session.standing.values())
+        before = session.before
         self._budget = BudgetGuard(
             job.budget,
             spent_tokens=before.total_tokens + before.discarded_tokens,

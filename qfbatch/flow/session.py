@@ -18,7 +18,7 @@ from typing import Any
 import msgspec
 
 from qfbatch._version import __version__
-from qfbatch.checkpoint.committed import standing_of
+from qfbatch.checkpoint.committed import CommittedRows, standing_of
 from qfbatch.checkpoint.directory import begun_models
 from qfbatch.checkpoint.interface import ShardState
 from qfbatch.checkpoint.manifest import Manifest, Session, read_manifest
@@ -27,14 +27,14 @@ from qfbatch.checkpoint.place import RunPlace, StoredRun, run_place
 from qfbatch.checkpoint.stored_tenure import hold_stored
 from qfbatch.checkpoint.tenure import RunRows, Tenure, hold_folder
 from qfbatch.errors import QfbatchError, RunDirectoryError
-from qfbatch.fingerprint import fingerprint, with_earlier
+from qfbatch.fingerprint import fingerprint, models_in, with_earlier
 from qfbatch.flow.feed import ShardWork
 from qfbatch.flow.resuming import address_notes, follow_input, is_replaceable, refuse_other_question
 from qfbatch.flow.surveying import OnSurvey, survey_with_keys
-from qfbatch.job.settings import Job
+from qfbatch.job.settings import Budget, Job
 from qfbatch.reader.shard_reader import ShardReader
 from qfbatch.records import Status, Survey
-from qfbatch.tally import Standing
+from qfbatch.tally import Standing, total
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +90,8 @@ class OpenSession:
         failed_again: failed rows, of these, that this session is to ask again.
         open_rows: rows within the session's limit that have no record yet.
         standing: where each model stands; `left` is what this session is to ask of it.
+        gone: what models have come to that are no longer in the job; only where it has a budget, which counts
+            that.
         work: per model, the shards that may have open rows.
         notes: what the user should know, one line each.
         exit_code, ended: how the session ended, for the manifest.
@@ -107,6 +109,12 @@ class OpenSession:
     notes: list[str] = field(default_factory=list)
     exit_code: int | None = None
     ended: str = ""
+    gone: Standing = field(default_factory=Standing)
+
+    @property
+    def before(self) -> Standing:
+        """What a budget counts of earlier sessions."""
+        return total([*self.standing.values(), self.gone])
 
 
 @contextmanager
@@ -242,7 +250,18 @@ def _open_checkpoint(job: Job, tenure: Tenure, manifest: Manifest, options: RunO
         standing={model: standing_of(done, left[model]) for model, done in committed.items()},
         work=work,
         notes=[*tenure.notes, *recovery.notes],
+        gone=_gone(job, tenure.place, manifest),
     )
+
+
+def _gone(job: Job, place: RunPlace, manifest: Manifest) -> Standing:
+    if job.budget == Budget():
+        return Standing()
+    gone = models_in(manifest.fingerprint) - {model.name for model in job.models}
+    if not gone:
+        return Standing()
+    theirs = msgspec.structs.replace(manifest, job={"models": [{"name": name} for name in gone]})
+    return total(CommittedRows(place).read(theirs).values())
 
 
 def _left_of(job: Job, found: Survey, checkpoint: RunRows, model: str, item: ShardWork) -> tuple[int, int]:

@@ -21,7 +21,6 @@ from qfbatch.planning.expecting import Caps, Expectation, expectations
 from qfbatch.planning.plans import BudgetPlan, ModelPlan, Plan, Prediction
 from qfbatch.planning.simulation import Load, Way, simulated_times
 from qfbatch.records import Shard, Survey
-from qfbatch.tally import total
 
 
 class Work(Struct, frozen=True):
@@ -68,7 +67,7 @@ def predict(job: Job, session: OpenSession) -> Plan:
     Raises:
         StorageError: earlier answers cannot be read.
     """
-    found, before = session.manifest.survey, total(session.standing.values())
+    found, before = session.manifest.survey, session.before
     work = {}
     for name, standing in session.standing.items():
         items = session.work[name]
@@ -79,7 +78,7 @@ def predict(job: Job, session: OpenSession) -> Plan:
         job,
         found,
         work,
-        stands="resumes" if before.rows else "new",
+        stands="resumes" if session.committed.rows else "new",
         spent_tokens=before.total_tokens + before.discarded_tokens,
         spent=before.spent,
     )

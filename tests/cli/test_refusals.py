@@ -141,6 +141,23 @@ def test_a_budget_of_money_counts_dropped_answers_in_every_session(desk: Desk) -
     assert len(desk.server.calls(endpoint)) == asked
 
 
+def test_a_budget_counts_models_that_have_gone(desk: Desk) -> None:
+    """What a model was paid that is no longer in the job is spent all the same, as the plan says, too."""
+    desk.rows(20)
+    endpoint = desk.server.endpoint("words,tokens=10")
+    models = [{"name": name, "endpoint": endpoint} for name in ("first", "next")]
+    desk.job(models=models[:1])
+    assert desk.type("run", "job.yaml").code == 0
+    spent = desk.results()["total_tokens"].sum()
+    asked = desk.server.calls(endpoint)
+    desk.job(models=models[1:], budget={"max_total_tokens": spent})
+    assert f"max_total_tokens      {spent}    {spent}" in desk.type("plan", "job.yaml").out
+    ended = desk.type("run", "job.yaml")
+    assert ended.code == 6
+    assert f"budget.max_total_tokens ({spent}) is used up: {spent} tokens spent" in ended.err
+    assert desk.server.calls(endpoint) == asked
+
+
 def test_a_quota_used_up_on_the_way(desk: Desk) -> None:
     """When the daily quota ends in the middle, answers are kept and the next day's run does the rest."""
     desk.rows(30)
