@@ -134,14 +134,15 @@ class Tally:
         asked = self.asked
         rows = succeeded = failed = calls = prompt = completion = total = discarded = 0
         busy_s = asked.busy_s
+        has_succeeded, has_failed = Status.SUCCEEDED, Status.FAILED
         for record in records:
             rows += 1
             calls += record.attempts
             if record.latency_s is not None:
                 busy_s += record.latency_s * record.attempts
-            if record.status is Status.SUCCEEDED:
+            if record.status is has_succeeded:
                 succeeded += 1
-            elif record.status is Status.FAILED:
+            elif record.status is has_failed:
                 failed += 1
             if record.total_tokens is not None:
                 prompt += record.prompt_tokens or 0

@@ -8,8 +8,11 @@ returned.
 from __future__ import annotations
 
 import os
+import struct
+from binascii import hexlify
 from collections.abc import Sequence
 from contextlib import suppress
+from itertools import chain, repeat
 from pathlib import Path
 from zlib import crc32
 
@@ -87,7 +90,10 @@ def encode_lines(records: Sequence[Record]) -> bytes:
         payloads = list(map(_encode, records))
     except UnicodeEncodeError:
         return b"".join(map(encode_line, records))
-    return b"".join([b"%08x %b\n" % line for line in zip(map(crc32, payloads), payloads, strict=True)])
+    sums = struct.pack(f">{len(payloads)}I", *map(crc32, payloads))
+    digits = hexlify(sums, b" ", 4).split(b" ")
+    lines = zip(digits, repeat(b" "), payloads, repeat(b"\n"), strict=False)
+    return b"".join(chain.from_iterable(lines))
 
 
 def storable(record: Record) -> Record:
