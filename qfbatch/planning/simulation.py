@@ -11,6 +11,7 @@ from __future__ import annotations
 import heapq
 import random
 from collections.abc import Mapping, Sequence
+from math import ceil
 
 import msgspec
 from msgspec import Struct
@@ -105,8 +106,11 @@ def simulated_times(run: Quota, loads: Sequence[Load], shared: Mapping[str, Quot
     """
     shared = shared or {}
     calls = sum(load.calls for load in loads)
+    rounds_s = _rounds_s(run, [load for load in loads if load.calls])
     tried = min(max(SIMULATED_CALLS, ROUNDS * run.concurrency), MOST_SIMULATED_CALLS)
-    if calls <= tried:
+    if rounds_s is not None:
+        finished_s = [rounds_s if load.calls else 0.0 for load in loads]
+    elif calls <= tried:
         finished_s = _simulate(run, shared, loads, [load.calls for load in loads])
     else:
         finished_s = _extrapolate(run, shared, loads, tried / calls)
@@ -119,6 +123,20 @@ def simulated_times(run: Quota, loads: Sequence[Load], shared: Mapping[str, Quot
         users = [load for load in loads if load.ways and all(way.shared == name for way in load.ways)]
         limits += _limit_times(name, quota, users, beside=run, whose=SHARED)
     return Times(named, tuple(sorted(limits, key=lambda limit: -limit.time_s)))
+
+
+def _rounds_s(run: Quota, busy: Sequence[Load]) -> float | None:
+    """How long it takes where that needs no trying; None where it does.
+
+    The calls of one model, all as long as each other and without a limit of rate, go in rounds. So is the first
+    plan of most jobs, which nothing was seen for yet.
+    """
+    if len(busy) != 1 or busy[0].ways or len(set(busy[0].latencies_s)) != 1:
+        return None
+    (load,) = busy
+    if any(limit is not None for quota in (run, load.quota) for limit in (quota.qps, quota.rpm, quota.tpm)):
+        return None
+    return ceil(load.calls / min(run.concurrency, load.quota.concurrency)) * load.latencies_s[0]
 
 
 def _extrapolate(run: Quota, shared: Mapping[str, Quota], loads: Sequence[Load], part: float) -> list[float]:
@@ -200,9 +218,12 @@ class _Door:
 
     def opens_at(self) -> float:
         """When the next call may pass; infinite until one ends."""
-        if any(gate.full for gate in self._gates):
-            return float("inf")
-        return max(gate.opens_at() for gate in self._gates)
+        latest = 0.0
+        for gate in self._gates:
+            if gate.full:
+                return float("inf")
+            latest = max(latest, gate.opens_at())
+        return latest
 
     def enter(self, charged: int, now: float) -> None:
         """A call starts."""
@@ -239,6 +260,9 @@ class _Lane:
 
     def first_door(self, now: float) -> tuple[_Door | None, float]:
         """The door for the next call, the least busy of the open ones; or None, and when one opens."""
+        if len(self.doors) == 1:
+            opens_at = self.doors[0].opens_at()
+            return (self.doors[0], now) if opens_at <= now else (None, opens_at)
         times = [(door.opens_at(), door) for door in self.doors]
         open_doors = [door for at, door in times if at <= now]
         if open_doors:
