@@ -6,7 +6,7 @@ and what goes into the request unchanged.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import msgspec
@@ -32,6 +32,13 @@ class Prompter(Protocol):
 
         Raises:
             TemplateError: a column is missing, null or of the wrong kind, or the prompt would be empty.
+        """
+
+    def render_all(self, rows: Sequence[Mapping[str, Any]]) -> list[str]:
+        """`render` of each of these rows, perhaps sooner than one by one.
+
+        Raises:
+            TemplateError: as there, for any of them.
         """
 
 
@@ -97,6 +104,10 @@ class Conversation:
         ]
         return _encode(messages).decode()
 
+    def render_all(self, rows: Sequence[Mapping[str, Any]]) -> list[str]:
+        """See `prompts.Prompter.render_all`."""
+        return list(map(self.render, rows))
+
 
 class MessagesColumn:
     """A column that holds a list of messages, or the JSON text of one, sent as it is.
@@ -134,6 +145,10 @@ class MessagesColumn:
         if not value:
             raise TemplateError("the list of messages is empty")
         return _encode([self._message(number, each) for number, each in enumerate(value, start=1)]).decode()
+
+    def render_all(self, rows: Sequence[Mapping[str, Any]]) -> list[str]:
+        """See `prompts.Prompter.render_all`."""
+        return list(map(self.render, rows))
 
     def _message(self, number: int, value: Any) -> Any:
         where = f"column {quoted(self._column)}: message {number}"

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -47,6 +47,13 @@ class PromptColumn:
             raise TemplateError("the prompt is empty")
         return value
 
+    def render_all(self, rows: Sequence[Mapping[str, Any]]) -> list[str]:
+        """See `prompts.Prompter.render_all`."""
+        values: list[Any] = [columns.get(self._column) for columns in rows]
+        if set(map(type, values)) <= {str} and all(map(str.strip, values)):
+            return values
+        return list(map(self.render, rows))
+
 
 class Template:
     """A text with `{column}` fields.
@@ -81,6 +88,10 @@ class Template:
         if not prompt.strip():
             raise TemplateError("the prompt is empty")
         return prompt
+
+    def render_all(self, rows: Sequence[Mapping[str, Any]]) -> list[str]:
+        """See `prompts.Prompter.render_all`."""
+        return list(map(self.render, rows))
 
 
 def missing_column(name: str, columns: Iterable[str]) -> str:

@@ -115,7 +115,6 @@ THIRD_PARTY: dict[str, tuple[str, ...]] = {
         "cli.init",  # looks at the columns of a Parquet file to write a job for it
         "cli.light_start",  # keeps it from loading pandas
         "reader.arrow_values",
-        "reader.duplicates",  # ids held in bounded memory
         "reader.parquet",
         "flow.following",  # hands them on
         "flow.rehoming",  # moves rows from old parts into new ones
@@ -174,6 +173,7 @@ LAZY_IMPORTERS = {
     "qfbatch.cli.watchers": "extras",
     "qfbatch.flow.resuming": "what an input that changed needs, which few have",
     "qfbatch.storage.opening": "extra",
+    "qfbatch.reader.columnar": "Arrow's functions, for Parquet alone",
     "qfbatch.scoring.own_scorers": "a job's own functions, where it names some",
     "qfbatch.scoring.scorers": "extras",
     "qfbatch.service.installed": "a package's dialect is loaded only when a job names it",

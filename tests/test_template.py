@@ -128,3 +128,19 @@ def test_any_text_can_stand_in_a_template(literal: str, value: str) -> None:
     """Doubled braces give any literal text, and a value is never looked at for fields."""
     template = Template("x" + literal.replace("{", "{{").replace("}", "}}") + "{v}")
     assert template.render({"v": value}) == "x" + literal + value
+
+
+@pytest.mark.parametrize("way", [PromptColumn("p"), Template("{p}!")], ids=["column", "template"])
+@given(st.lists(st.fixed_dictionaries({}, optional={"p": st.sampled_from(["a", " b ", "", " ", None, 1])})))
+def test_many_rows_at_once(way: PromptColumn | Template, rows: list[dict[str, Any]]) -> None:
+    """Many rows give the prompts that each gives alone, or the first one's error."""
+    expected: list[str] | str
+    try:
+        expected = [way.render(row) for row in rows]
+    except TemplateError as error:
+        expected = str(error)
+    try:
+        found: list[str] | str = way.render_all(rows)
+    except TemplateError as error:
+        found = str(error)
+    assert found == expected

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qfbatch.tokens import estimate
+from qfbatch.tokens import estimate, estimates
 
 
 @pytest.mark.parametrize(
@@ -38,3 +38,9 @@ def test_equals_counting_by_hand(text: str) -> None:
     han = [character for character in text if character in "你好龘"]
     words = "".join(" " if character in "你好龘" else character for character in text).split()
     assert estimate(text) == math.ceil((10 * len(han) + 13 * len(words)) / 10)
+
+
+@given(st.lists(st.text("你a é,\n")))
+def test_many_at_once(texts: list[str]) -> None:
+    """Many texts have the estimates that each has alone."""
+    assert estimates(texts) == [estimate(text) for text in texts]

@@ -14,7 +14,7 @@ from qfbatch.reader.rows import PARAMETERS, not_carried, row_parameters
 from qfbatch.reader.shard_reader import ShardReader
 from qfbatch.records import Request, Status
 from qfbatch.service.parameters import body_fields
-from qfbatch.tokens import estimate
+from qfbatch.tokens import estimates
 
 
 class Loader:
@@ -67,7 +67,7 @@ class Loader:
             rows = [row for row in rows if self._is_open(done.get(row.row_id))]
         ids = [row.row_id for row in rows]
         columns = [row.columns for row in rows]
-        prompts = list(map(self._prompter.render, columns))
+        prompts = self._prompter.render_all(columns)
         return list(
             map(
                 Request,
@@ -78,7 +78,7 @@ class Loader:
                 repeat(shard.number),
                 prompts,
                 self._parameters_of(columns),
-                map(estimate, prompts),
+                estimates(prompts),
                 self._carried_of(columns),
                 repeat(self._prompter.messages),
                 map(done.__contains__, ids),  # an open row that has a record failed before

@@ -128,8 +128,8 @@ def simulated_times(run: Quota, loads: Sequence[Load], shared: Mapping[str, Quot
 def _rounds_s(run: Quota, busy: Sequence[Load]) -> float | None:
     """How long it takes where that needs no trying; None where it does.
 
-    The calls of one model, all as long as each other and without a limit of rate, go in rounds. So is the first
-    plan of most jobs, which nothing was seen for yet.
+    The calls of one model, all as long as each other and without a limit of rate, go in rounds. Most first
+    plans are of that kind: nothing was seen yet.
     """
     if len(busy) != 1 or busy[0].ways or len(set(busy[0].latencies_s)) != 1:
         return None

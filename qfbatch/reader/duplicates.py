@@ -9,18 +9,16 @@ from __future__ import annotations
 
 import tempfile
 from array import array
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice, pairwise
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-import pyarrow as pa
-import pyarrow.compute as pc
-
 from qfbatch.errors import InputError
 
-_MEMORY_IDS = 250_000  # 2 MB, and some 25 MB while they are counted
-_BUCKETS = 256  # a billion ids make files of 32 MB
+_MEMORY_IDS = 250_000  # some 15 MB, and as much again while they are looked at
+_BUCKETS = 256  # a billion ids make files of 32 MB, which are looked at in parts
 _SUSPECTS = 10_000  # far more than are ever shown
 
 
@@ -33,7 +31,7 @@ class DuplicateFinder:
 
     def __init__(self, *, memory_ids: int = _MEMORY_IDS) -> None:
         self._memory_ids = memory_ids
-        self._hashes = array("q")
+        self._hashes: list[int] = []
         self._folder: tempfile.TemporaryDirectory[str] | None = None
 
     def __enter__(self) -> Self:
@@ -66,14 +64,20 @@ class DuplicateFinder:
                 break
         return frozenset(found)
 
-    def _buckets(self) -> Iterator[array[int]]:
+    def _buckets(self) -> Iterator[Sequence[int]]:
+        """All hashes, equal ones together, and not many more at a time than may be held in memory."""
         if not self._folder:
             yield self._hashes
             return
         for path in sorted(Path(self._folder.name).iterdir()):
             hashes = array("q")
             hashes.frombytes(path.read_bytes())
-            yield hashes
+            parts = -(-len(hashes) // self._memory_ids)
+            if parts <= 1:
+                yield hashes
+                continue
+            for part in range(parts):  # by other bits than those that chose the bucket
+                yield array("q", (value for value in hashes if value // _BUCKETS % parts == part))
 
     def _spill(self) -> None:
         """Appends the hashes in memory to the files of their buckets."""
@@ -91,11 +95,12 @@ class DuplicateFinder:
                 f"no room for temporary files while looking for duplicate ids: {error.strerror}",
                 hint="Set TMPDIR to a folder with 8 bytes of room for every row.",
             ) from error
-        self._hashes = array("q")
+        self._hashes = []
 
 
-def _repeated(hashes: array[int]) -> list[int]:
-    values = pa.Array.from_buffers(pa.int64(), len(hashes), [None, pa.py_buffer(hashes)])
-    counts = pc.value_counts(values)
-    repeated: list[int] = counts.field("values").filter(pc.greater(counts.field("counts"), 1)).to_pylist()
-    return repeated[:_SUSPECTS]
+def _repeated(hashes: Sequence[int]) -> set[int]:
+    """At most `_SUSPECTS` of the hashes that are there more than once."""
+    if len(set(hashes)) == len(hashes):
+        return set()
+    repeated = (one for one, following in pairwise(sorted(hashes)) if one == following)
+    return set(islice(repeated, _SUSPECTS))

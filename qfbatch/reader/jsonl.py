@@ -95,8 +95,7 @@ def split_lines(
 
 def decode_block(source_file: str, lines: Lines) -> JsonlBlock:
     """Decodes lines; blank ones are left out, bad ones become problems."""
-    starts = accumulate(map(len, lines.lines), initial=lines.offset)
-    offsets = [start + index for index, start in enumerate(starts)]
+    offsets = list(accumulate(map((1).__add__, map(len, lines.lines)), initial=lines.offset))
     rows = _decode_all(lines)
     if rows is None:
         return _decode_one_by_one(source_file, lines, offsets)

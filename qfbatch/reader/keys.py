@@ -5,8 +5,9 @@ Only for counting: which answers are kept is decided by comparing what was asked
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from hashlib import blake2b
+from itertools import chain, repeat
 from typing import Any
 
 import msgspec
@@ -15,6 +16,7 @@ from qfbatch.reader.rows import PARAMETERS
 
 KEY_BYTES = 16  # 8 of the id, 8 of the content
 _NO_ID = bytes(8)
+_NOTHING = blake2b(digest_size=8)
 
 _encode = msgspec.json.Encoder(order="sorted").encode
 
@@ -27,14 +29,28 @@ def row_keys(ids: Sequence[str], prompts: Sequence[str], rows: Sequence[Mapping[
         prompts: their prompts.
         rows: their columns, of which only their own parameters count.
     """
-    halves: list[bytes] = []
-    for index, prompt in enumerate(prompts):
-        halves.append(_hash(ids[index].encode("utf-8", "surrogatepass")) if ids else _NO_ID)
-        content = prompt.encode("utf-8", "surrogatepass")
-        own = rows[index].get(PARAMETERS)
-        halves.append(_hash(content + b"\0" + _encode(own)) if own else _hash(content))
-    return b"".join(halves)
+    contents = _encoded(prompts)
+    parameters = [row.get(PARAMETERS) for row in rows]
+    if any(parameters):
+        contents = [
+            content + b"\0" + _encode(own) if own else content
+            for content, own in zip(contents, parameters, strict=True)
+        ]
+    of_ids = _hashes(_encoded(ids)) if ids else repeat(_NO_ID, len(contents))
+    return b"".join(chain.from_iterable(zip(of_ids, _hashes(contents), strict=True)))
 
 
-def _hash(content: bytes) -> bytes:
-    return blake2b(content, digest_size=8).digest()
+def _encoded(texts: Sequence[str]) -> list[bytes]:
+    try:
+        return list(map(str.encode, texts))
+    except UnicodeEncodeError:  # half a character: no text that was read has one, but one may be given
+        return [text.encode("utf-8", "surrogatepass") for text in texts]
+
+
+def _hashes(contents: Iterable[bytes]) -> list[bytes]:
+    hashes = []
+    for content in contents:
+        one = _NOTHING.copy()  # half of what it costs to make one
+        one.update(content)
+        hashes.append(one.digest())
+    return hashes

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from enum import IntFlag
+from operator import itemgetter
 from typing import Any
 
 from qfbatch.errors import InputError
@@ -59,20 +61,19 @@ def seen_range(low: int, high: int) -> Seen:
 
 def seen_in_rows(rows: Sequence[Mapping[str, Any]]) -> dict[str, int]:
     """Columns of these rows in order of appearance, with what kinds of values they have."""
-    shapes = set(map(tuple, rows))
-    if len(shapes) == 1:
-        columns = zip(*[row.values() for row in rows], strict=True)
-        return {name: _seen_in(column) for name, column in zip(shapes.pop(), columns, strict=True)}
+    names = list(rows[0]) if rows else []
+    if names and set(map(len, rows)) == {len(names)}:
+        with suppress(KeyError):  # as many columns, but others
+            return {name: _seen_in(rows, name) for name in names}
     return _seen_one_by_one(rows)
 
 
-def _seen_in(values: Sequence[Any]) -> int:
-    types = set(map(type, values))
+def _seen_in(rows: Sequence[Mapping[str, Any]], name: str) -> int:
     seen = 0
-    for kind in types:
+    for kind in set(map(type, map(itemgetter(name), rows))):
         seen |= _SEEN[kind]
     if seen & Seen.INT:
-        numbers = values if len(types) == 1 else [value for value in values if type(value) is int]
+        numbers = [value for row in rows if type(value := row[name]) is int]
         seen |= seen_range(min(numbers), max(numbers))
     return seen
 

@@ -11,9 +11,9 @@ from qfbatch.job.settings import InputSettings
 from qfbatch.reader.blocks import RowStream
 from qfbatch.reader.bytestream import PIECE_BYTES
 from qfbatch.reader.changes import is_same
+from qfbatch.reader.columnar import parquet_rows
 from qfbatch.reader.files import Format, InputFile, format_of
 from qfbatch.reader.jsonl import JsonlRows
-from qfbatch.reader.parquet import ParquetRows
 from qfbatch.reader.rows import PARAMETERS, RowError, make_rows, required_columns
 from qfbatch.records import Row, Shard, SourceFile
 
@@ -92,7 +92,7 @@ class ShardReader:
                 raise InputError("is not of a supported kind", source_file=file.name)
             case Format.PARQUET:
                 source = InputFile(file.name, file.path, Format.PARQUET, file.size, access)
-                return ParquetRows(source, shard.offset, self._columns)
+                return parquet_rows(source, shard.offset, self._columns)
             case Format.JSONL:
                 source = InputFile(file.name, file.path, Format.JSONL, file.size, access)
                 return JsonlRows(

@@ -12,19 +12,19 @@ from qfbatch.job.settings import InputSettings
 from qfbatch.prompts import prompter
 from qfbatch.reader.blocks import Block, FirstRows
 from qfbatch.reader.bytestream import file_bytes
+from qfbatch.reader.columnar import parquet_blocks, row_count
 from qfbatch.reader.duplicates import DuplicateFinder
 from qfbatch.reader.files import Format, InputFile, find_files
 from qfbatch.reader.jsonl import jsonl_blocks
 from qfbatch.reader.keys import row_keys
 from qfbatch.reader.kinds import ColumnKinds
-from qfbatch.reader.parquet import parquet_blocks, row_count
 from qfbatch.reader.problems import MAX_PROBLEMS, Problems
 from qfbatch.reader.rows import PARAMETERS, RowError, id_of, not_carried, required_columns, row_parameters
 from qfbatch.records import SourceFile, Survey
 from qfbatch.service.parameters import body_fields
 from qfbatch.shards import ShardCutter
 from qfbatch.template import TemplateError, quoted
-from qfbatch.tokens import answer_cap, estimate
+from qfbatch.tokens import answer_cap, estimates
 
 CheckParameters = Callable[[Mapping[str, Any]], Sequence[str]]
 OnProgress = Callable[[int, int], None]
@@ -90,7 +90,7 @@ class _Surveyor:
         self._on_progress = on_progress
         self._on_keys = on_keys
         self._room = sys.maxsize if limit is None else limit  # for rows that are still to be looked at
-        self._render = prompter(settings).render
+        self._prompter = prompter(settings)
         self._required = required_columns(settings)
         self._kinds = ColumnKinds(settings.columns)
         self._problems = Problems()
@@ -194,7 +194,7 @@ class _Surveyor:
         seen = block.seen()
         self._kinds.add(seen)
         try:
-            prompts = list(map(self._render, block.rows))
+            prompts = self._prompter.render_all(block.rows)
             ids = self._ids(block.rows)
             own = seen.get(PARAMETERS)
             if own:
@@ -204,7 +204,7 @@ class _Surveyor:
             return
         for problem in block.problems:
             self._problems.add(problem)
-        tokens = list(map(estimate, prompts))
+        tokens = estimates(prompts)
         self._tokens += sum(tokens)
         self._cutter.count(tokens)
         if own:
@@ -241,7 +241,7 @@ class _Surveyor:
         for number, row in zip(block.numbers, block.rows, strict=True):
             messages = []
             try:
-                self._render(row)
+                self._prompter.render(row)
             except TemplateError as error:
                 messages.append(str(error))
             try:
