@@ -335,9 +335,9 @@ def find_authorizer(
     wanted = dialect.access.auths if auth == "auto" else (auth,)
     if auth == "auto" and key_env is not None:
         wanted = ("bearer",)  # a key that the job names is the one it means
-    token = environ.get("QIANFAN_ACCESS_TOKEN")
-    ak, sk = environ.get("QIANFAN_AK"), environ.get("QIANFAN_SK")
-    access_key, secret_key = environ.get("QIANFAN_ACCESS_KEY"), environ.get("QIANFAN_SECRET_KEY")
+    token = _given(environ, "QIANFAN_ACCESS_TOKEN")
+    ak, sk = _given(environ, "QIANFAN_AK"), _given(environ, "QIANFAN_SK")
+    access_key, secret_key = _given(environ, "QIANFAN_ACCESS_KEY"), _given(environ, "QIANFAN_SECRET_KEY")
     keys = dialect.key_variables(base_url) if key_env is None else (key_env,)
     if "token" in wanted and token:
         return StaticToken(base_url, token, "token from QIANFAN_ACCESS_TOKEN")
@@ -348,7 +348,7 @@ def find_authorizer(
         found = "IAM keys from QIANFAN_ACCESS_KEY and QIANFAN_SECRET_KEY"
         return Iam(base_url, access_key, secret_key, found, now=now)
     for name in keys if "bearer" in wanted else ():
-        if key := environ.get(name, "").strip():
+        if key := _given(environ, name):
             return Bearer(base_url, key, f"bearer key from {name}")
     if "none" in wanted and (reason := _open_for(auth, dialect, base_url, environ)):
         return NoCredentials(base_url, f"none ({reason})")
@@ -357,6 +357,11 @@ def find_authorizer(
         hint="Set them in the environment or in a .env file beside where you run qfbatch, "
         "or use service.auth: none for a server that needs none.",
     )
+
+
+def _given(environ: Mapping[str, str], name: str) -> str:
+    """A credential as its variable holds it, without the line end that a secret read from a file has."""
+    return environ.get(name, "").strip()
 
 
 def _open_for(auth: str, dialect: Dialect, base_url: str, environ: Mapping[str, str]) -> str:

@@ -167,6 +167,13 @@ def test_which_credentials_are_found(auth: str, environ: Mapping[str, str], foun
     assert find(auth, environ).found == found
 
 
+@pytest.mark.parametrize("auth", ["token", "iam", "bearer"])
+def test_a_line_end_is_no_part_of_a_credential(auth: str) -> None:
+    """Secrets that were read from files end with one; what is sent is the same without."""
+    ended = {name: f"{text}\n" for name, text in ENVIRONMENT.items()}
+    assert authorized(find(auth, ended)) == authorized(find(auth, ENVIRONMENT))
+
+
 QIANFAN, OPENAI, ELSEWHERE = (
     "https://qianfan.baidubce.com/v2",
     "https://api.openai.com/v1",
