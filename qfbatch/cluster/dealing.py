@@ -43,6 +43,9 @@ class Dealer:
         self._wants: dict[str, list[str]] = {}
         self._ready: dict[str, Mapping[str, int]] = {}
         self._asked_of: dict[tuple[str, str], str] = {}  # (owner, model) → the helper to be
+        # Helpers of lost owners, with the shard: they may have rows of it on their way, and would take a
+        # second loan of the same shard for a part of the first.
+        self._gave_up: set[tuple[str, Key]] = set()
         self._stopping = False
 
     def join(self, node: str) -> None:
@@ -93,7 +96,7 @@ class Dealer:
             self._loans.remove(loan)
             key = loan.model, loan.work.shard.number
             if loan.owner == node:
-                self._order(loan.helper).give_up.append(key)
+                self._take_back(loan.helper, key)
             elif self._stopping:
                 self._order(loan.owner).abandoned += [key] * len(loan.left)
             elif loan.left:
@@ -103,6 +106,16 @@ class Dealer:
         self._orders.pop(node, None)
         self._wants.pop(node, None)
         self._ready.pop(node, None)
+
+    def _take_back(self, helper: str, key: Key) -> None:
+        """A helper is not to work on a loan any more, whether it has heard of it already or not."""
+        orders = self._order(helper)
+        unheard = [given for given in orders.work if (given[0], given[1].shard.number) == key]
+        if unheard:
+            orders.work.remove(unheard[0])
+        else:
+            orders.give_up.append(key)
+            self._gave_up.add((helper, key))
 
     def _find_work(self, node: str, model: str, orders: Orders) -> None:
         queue = self._queues[model]
@@ -116,10 +129,11 @@ class Dealer:
             return
         if node in self._asked_of.values() or any(loan.helper == node for loan in self._loans):
             return
+        unfit = {owner for key, (owner, _) in self._held.items() if (node, key) in self._gave_up}
         owners: Iterable[tuple[int, str]] = (
             (ready.get(model, 0), owner)
             for owner, ready in self._ready.items()
-            if owner != node and (owner, model) not in self._asked_of
+            if owner not in {node, *unfit} and (owner, model) not in self._asked_of
         )
         rows, owner = max(owners, default=(0, ""))
         if rows >= LEAST_LENT:
@@ -130,8 +144,8 @@ class Dealer:
         helper = self._asked_of.pop((owner, model), "")
         if work is None:
             return
-        if helper not in self._orders or self._stopping:
-            key = model, work.shard.number
+        key = model, work.shard.number
+        if helper not in self._orders or self._stopping or (helper, key) in self._gave_up:
             if self._stopping:
                 self._order(owner).abandoned += [key] * len(work.requests)
             else:

@@ -100,6 +100,54 @@ def test_rows_of_a_lost_owner_are_given_up() -> None:
     assert [0] == wants(found, "b")
 
 
+def test_rows_of_an_owner_that_is_lost_first_are_not_begun() -> None:
+    """Rows between an owner and its helper go to nobody when the owner is lost: the next one asks them."""
+    found = dealer(1, "a", "b")
+    assert [0] == wants(found, "a")
+    found.news("a", News(ready={"m": 8}))
+    assert [] == wants(found, "b")
+    found.news("a", News(handed_on=[("m", ShardWork(shard(0).shard, 10, 4, requests(0, 4)))]))
+    found.lose("a")
+    orders = found.orders("b")
+    assert [] == orders.work == orders.give_up
+
+
+def test_who_may_have_rows_of_a_lost_owner_is_lent_none_of_that_shard() -> None:
+    """A helper counts the rows of a shard as one loan: those of the next owner would close it too early."""
+    found = lent()
+    found.join("c")
+    found.lose("a")
+    assert [0] == wants(found, "c")
+    found.news("c", News(ready={"m": 8}))
+    assert [] == wants(found, "b")
+    assert {} == found.orders("c").hand_on
+    found.join("d")
+    assert [] == wants(found, "d")
+    assert {"m": 4} == found.orders("c").hand_on
+
+
+def test_rows_of_such_a_shard_that_are_handed_on_all_the_same_go_back() -> None:
+    """Whoever was asked to hand on may have got that shard since then; it works these rows itself."""
+    found = dealer(2, "a", "b", "c", "d")
+    assert [0] == wants(found, "a")
+    assert [1] == wants(found, "c")
+    found.news("a", News(ready={"m": 8}))
+    assert [] == wants(found, "b")
+    found.news("a", News(handed_on=[("m", ShardWork(shard(0).shard, 10, 4, requests(0, 4)))]))
+    assert 1 == len(found.orders("b").work)
+    found.lose("a")
+    assert [0] == wants(found, "d")
+    found.news("c", News(ready={"m": 8}))
+    assert [] == wants(found, "b")
+    assert {"m": 4} == found.orders("c").hand_on
+    found.lose("d")
+    assert [0] == wants(found, "c")
+    handed_on = ShardWork(shard(0).shard, 10, 4, requests(0, 4))
+    found.news("c", News(handed_on=[("m", handed_on)]))
+    assert [] == found.orders("b").work
+    assert [("m", handed_on)] == found.orders("c").work
+
+
 def test_lent_rows_are_not_waited_for_when_the_run_is_ending() -> None:
     """A helper that ends with rows undone tells the owner to close without them."""
     found = lent()
