@@ -109,7 +109,8 @@ def test_rows_of_an_owner_that_is_lost_first_are_not_begun() -> None:
     found.news("a", News(handed_on=[("m", ShardWork(shard(0).shard, 10, 4, requests(0, 4)))]))
     found.lose("a")
     orders = found.orders("b")
-    assert [] == orders.work == orders.give_up
+    assert [] == orders.work
+    assert [] == orders.give_up
 
 
 def test_who_may_have_rows_of_a_lost_owner_is_lent_none_of_that_shard() -> None:
