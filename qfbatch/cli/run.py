@@ -11,6 +11,8 @@ from pathlib import Path
 
 import click
 
+from qfbatch.checkpoint.manifest import read_manifest
+from qfbatch.checkpoint.place import run_place
 from qfbatch.cli.garbage import collect_seldom, loading
 from qfbatch.cli.job_options import job_argument, load
 from qfbatch.cli.talk import abandon_stdout, say, use_json
@@ -176,7 +178,7 @@ def _tell(command_line: list[str], job: Job, result: RunResult, limit: int | Non
             say(result.reason.hint)
         say(f"resume: {shlex.join(command_line)}")
         return
-    if limit is not None:
+    if limit is not None and _leaves_rows_out(limit, job):
         done = (
             f"the first {things(limit, 'row')} {'is' if limit == 1 else 'are'} done; in all {counts}{place}"
         )
@@ -190,6 +192,11 @@ def _tell(command_line: list[str], job: Job, result: RunResult, limit: int | Non
     if result.failed:
         again = [argument for argument in command_line if argument != RETRY_FAILED]
         say(f"failed rows can be asked again: {shlex.join([*again, RETRY_FAILED])}")
+
+
+def _leaves_rows_out(limit: int, job: Job) -> bool:
+    manifest = read_manifest(run_place(job.output_path, job.access))
+    return manifest is not None and limit < manifest.survey.rows
 
 
 def _command_line(

@@ -134,13 +134,15 @@ def test_failed_rows_beyond_the_limit_still_stand(desk: Desk) -> None:
 
 
 def test_a_limited_run_goes_on(desk: Desk) -> None:
-    """`--limit` does the first rows; the full run does the others and asks no row twice."""
+    """`--limit` does the first rows; one of more than there are does the others, and no row twice."""
     desk.rows(12)
     endpoint = desk.job(input={"path": "rows.jsonl", "id": "id", "prompt": "prompt", "shard_rows": 5})
     first = desk.type("run", "job.yaml", "--limit", "7")
     assert first.code == 0, first.err
+    assert "the first 7 rows are done; in all 7 succeeded" in first.err
     assert sorted(desk.server.calls(endpoint)) == sorted(f"prompt number {number}" for number in range(7))
-    assert desk.type("run", "job.yaml").code == 0
+    whole = desk.type("run", "job.yaml", "--limit", "1000")
+    assert (whole.code, "complete: 12 succeeded, 0 failed;" in whole.err) == (0, True), whole.err
     assert set(desk.server.calls(endpoint).values()) == {(1, 1)}
     assert desk.results().height == 12
 

@@ -8,8 +8,8 @@ from reference.markdown import code, table
 INTRODUCTION = f"""\
 One row per input row and model, in `results/part-*.parquet` of the run directory (zstd; schema version
 {SCHEMA_VERSION}, in the files' metadata as `qfbatch_schema_version`). What the service did not say is null,
-never a default. Parquet has no timestamps in seconds: readers of the files see `created` in milliseconds, without a
-fraction. How to read them: [recipes](../recipes.md)."""
+never a default. Parquet has no timestamps in seconds: readers of the files see `created` in
+milliseconds, without a fraction. How to read them: [recipes](../recipes.md)."""
 CARRIED = f"""\
 Behind these stand the input's columns that `input.columns` carries, as `{INPUT_PREFIX}NAME`. Each has one
 type for the whole run, found from all its values ([which](../input.md#columns-carried-into-the-results)):"""
