@@ -41,6 +41,8 @@ def read_struct(data: bytes, at: int) -> tuple[dict[int, Any], int]:
                 value |= (byte & 0x7F) << shift
                 shift += 7
             fields[number] = (value >> 1) ^ -(value & 1)
+        elif kind == _STRUCT:
+            fields[number], at = read_struct(data, at)
         else:
             fields[number], at = _value(data, at, kind)
     return fields, at + 1

@@ -39,7 +39,8 @@ else:
 _NO_ROOM = {errno.ENOSPC, errno.EFBIG, *({errno.EDQUOT} if hasattr(errno, "EDQUOT") else ())}
 _NOT_SUPPORTED = {errno.EINVAL, errno.ENOTSUP, errno.ENOSYS, errno.ENOLCK}
 _NOT_ALLOWED = {errno.EACCES, errno.EPERM, errno.EROFS}
-SYNC_PAUSE_S = 0.05  # between two syncs while a long content is written; a short one never sees any
+SYNC_PAUSE_S = 0.2  # between two syncs while a long content is written; a short one never sees any
+_LONG_BUFFER = 1 << 20  # for a long content: what comes in small pieces goes to the system in large ones
 _temporaries = itertools.count()
 
 
@@ -134,7 +135,7 @@ def replace_file(
     writer = writer or str(os.getpid())
     temporary = path.with_name(f"{TEMPORARY_PREFIX}{path.name}.{writer}-{next(_temporaries)}")
     try:
-        with temporary.open("wb") as file:
+        with temporary.open("wb", buffering=_LONG_BUFFER if long else -1) as file:
             if isinstance(content, bytes):
                 file.write(content)
             elif long:

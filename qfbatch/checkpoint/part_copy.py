@@ -9,7 +9,6 @@ columns are not the run's present ones.
 from __future__ import annotations
 
 import io
-from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import groupby
@@ -27,7 +26,6 @@ from qfbatch.checkpoint.parts import decode_part
 COMPRESSION_LEVEL = 1  # as parts have it
 GROUP_ROWS = 100_000  # what who reads the file takes into memory at a time
 GROUP_BYTES = 32 << 20  # of parts
-_AHEAD = 2  # groups that are made while one is written
 
 
 def write_copy(
@@ -56,8 +54,7 @@ def write_copy(
     for groups in _ahead(_cut(pieces, part_rows), schema, PageFinder(shape)):
         for group in groups:
             described.append((group.rows, describe(group, at, shape)))
-            for column in group.columns:
-                at += file.write(b"".join(pages.data for pages in column))
+            at += sum(file.write(pages.data) for column in group.columns for pages in column)
     file.write(footer(template, described))
     return sum(rows for rows, _ in described)
 
@@ -65,19 +62,19 @@ def write_copy(
 def _ahead(
     works: Iterator[Sequence[Path] | pl.DataFrame], schema: pl.Schema, finder: PageFinder
 ) -> Iterator[list[RowGroup]]:
-    """What `_row_groups` gives, in order, made by threads some pieces ahead."""
-    with ThreadPoolExecutor(_AHEAD) as pool:
-        made: deque[Future[list[RowGroup]]] = deque()
-        try:
-            for work in works:
-                made.append(pool.submit(_row_groups, work, schema, finder))
-                if len(made) > _AHEAD:
-                    yield made.popleft().result()
-            while made:
-                yield made.popleft().result()
-        finally:
-            for future in made:
-                future.cancel()
+    """What `_row_groups` gives, in order, made by a thread while what came before is written.
+
+    One thread: a second one would only wait for the interpreter's lock.
+    """
+    with ThreadPoolExecutor(1) as pool:
+        last: Future[list[RowGroup]] | None = None
+        for work in works:
+            following = pool.submit(_row_groups, work, schema, finder)
+            if last is not None:
+                yield last.result()
+            last = following
+        if last is not None:
+            yield last.result()
 
 
 def _cut(

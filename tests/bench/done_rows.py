@@ -6,6 +6,7 @@ As a script, `python -m bench.done_rows FOLDER OPEN_SHARDS`: the folder's job, d
 from __future__ import annotations
 
 import os
+import random
 import sys
 import time
 from collections.abc import Iterator
@@ -26,6 +27,7 @@ from qfbatch.records import Record, Shard, SourceFile, Status, Survey, UsageSour
 
 RUN_ID = "bench"
 SHARD_ROWS = 1000
+LETTERS = "etaoinshrdlucmfwypvbgk"  # the frequent ones first
 
 
 def mark_done(path: Path, open_shards: int) -> None:
@@ -50,7 +52,7 @@ def mark_done(path: Path, open_shards: int) -> None:
 
 
 def write_results(path: Path, rows: int) -> None:
-    """A complete run of so many results, two models, prompts and answers of some 300 bytes."""
+    """A complete run of so many results, two models, prompts and answers of some 300 bytes, like prose."""
     models = ("yi-34b", "pythia-6.9b")
     inputs = rows // 2
     shards = tuple(_shards(inputs))
@@ -70,13 +72,31 @@ def write_results(path: Path, rows: int) -> None:
             survey=Survey((file,), shards, (TOPIC,), inputs, 0),
         ),
     )
-    frame = results(rows).with_columns(shard=((pl.col("source_row") - 1) // SHARD_ROWS).cast(pl.Int64))
+    frame = _in_prose(results(rows)).with_columns(
+        shard=((pl.col("source_row") - 1) // SHARD_ROWS).cast(pl.Int64)
+    )
     shape = schema.to_table([], [TOPIC]).schema
     for (model, shard), some in frame.group_by(("model", "shard")):
         arrow = pa.table(some.select(shape.names).to_arrow())
         table = arrow.cast(shape, safe=False)  # polars counts milliseconds where the schema has seconds
         number = int(str(shard))
         write_part(layout.part(str(model), number), table, run_id=RUN_ID, model=str(model), shard=number)
+
+
+def _in_prose(frame: pl.DataFrame) -> pl.DataFrame:
+    """The same with texts that compress as prose does, to a third, instead of one sentence repeated."""
+    rng = random.Random(4)  # the same texts every time
+    words = [
+        "".join(rng.choices(LETTERS, range(len(LETTERS), 0, -1), k=rng.randint(2, 9))) for _ in range(20_000)
+    ]
+    text = " ".join(rng.choices(words, [1 / (rank + 2) for rank in range(len(words))], k=600_000))
+
+    def cut(length: int) -> list[str]:
+        return [text[at : at + length] for at in rng.choices(range(len(text) - length), k=frame.height)]
+
+    answered = pl.when(pl.col("result").is_not_null())
+    answers = answered.then(pl.Series("result", cut(312)))
+    return frame.with_columns(pl.Series("prompt", cut(296)), answers.alias("result"))
 
 
 def _shards(rows: int) -> Iterator[Shard]:
