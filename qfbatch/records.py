@@ -170,7 +170,8 @@ class Request(Struct, frozen=True, gc=False):
         model: the model's name in the job.
         shard: number of the row's shard.
         prompt: as sent.
-        parameters: body fields beside the prompt, `stream` included, as sent.
+        parameters: body fields beside the prompt, `stream` included, as sent; the same dict for many rows.
+        parameters_text: of these, as results keep them (`service.parameters.as_sent`).
         estimated_tokens: prompt estimate plus expected completion; what the token limit is asked for.
         columns: the carried columns.
         messages: whether `prompt` is the JSON text of a list of messages.
@@ -185,6 +186,7 @@ class Request(Struct, frozen=True, gc=False):
     shard: int
     prompt: str
     parameters: dict[str, Any]
+    parameters_text: str
     estimated_tokens: int
     columns: dict[str, Any]
     messages: bool = False

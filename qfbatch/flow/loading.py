@@ -13,7 +13,7 @@ from qfbatch.prompts import prompter
 from qfbatch.reader.rows import PARAMETERS, not_carried, row_parameters
 from qfbatch.reader.shard_reader import ShardReader
 from qfbatch.records import Request, Status
-from qfbatch.service.parameters import body_fields
+from qfbatch.service.parameters import as_sent, body_fields
 from qfbatch.tokens import estimates
 
 
@@ -40,6 +40,7 @@ class Loader:
         self._reader = reader
         self._model = model
         self._parameters = dict(model.parameters)
+        self._parameters_text = as_sent(model.parameters)
         self._prompter = prompter(job.input)
         self._checkpoint = session.checkpoint
         self._files = {file.name: file for file in session.manifest.survey.files}
@@ -68,6 +69,7 @@ class Loader:
         ids = [row.row_id for row in rows]
         columns = [row.columns for row in rows]
         prompts = self._prompter.render_all(columns)
+        parameters = self._parameters_of(columns)
         return list(
             map(
                 Request,
@@ -77,7 +79,8 @@ class Loader:
                 repeat(model.name),
                 repeat(shard.number),
                 prompts,
-                self._parameters_of(columns),
+                parameters,
+                map(self._text_of, parameters),
                 estimates(prompts),
                 self._carried_of(columns),
                 repeat(self._prompter.messages),
@@ -96,6 +99,9 @@ class Loader:
 
     def _with_own(self, own: dict[str, Any]) -> dict[str, Any]:
         return body_fields(self._model.parameters, own) if own else self._parameters
+
+    def _text_of(self, parameters: dict[str, Any]) -> str:
+        return self._parameters_text if parameters is self._parameters else as_sent(parameters)
 
     def _carried_of(self, rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
         """The carried columns of each row."""

@@ -8,9 +8,9 @@ from msgspec import Struct
 from qfbatch.pricing import Price
 from qfbatch.records import Dropped, Failure, Record, Request, Status
 from qfbatch.retry import Outcome
-from qfbatch.service.parameters import as_sent
 
 MICROSECONDS = 1_000_000
+_SUCCEEDED = Status.SUCCEEDED  # to name it on a row's way takes as long as a tenth of the record
 
 
 class Course(Struct):
@@ -91,11 +91,11 @@ def record_of(
         request.source_file,
         request.source_row,
         request.prompt,
-        Status.SUCCEEDED,
+        _SUCCEEDED,
         course.attempts,
         int(course.started_at * MICROSECONDS),
         int(course.finished_at * MICROSECONDS),
-        as_sent(request.parameters),
+        request.parameters_text,
         outcome.result,
         outcome.is_safe,
         outcome.need_clear_history,
@@ -137,7 +137,7 @@ def _of_failure(request: Request, endpoint: str, course: Course, failure: Failur
         attempts=course.attempts,
         started_at=int(course.started_at * MICROSECONDS),
         finished_at=int(course.finished_at * MICROSECONDS),
-        parameters=as_sent(request.parameters),
+        parameters=request.parameters_text,
         is_safe=failure.is_safe,
         discarded_tokens=course.discarded_tokens,
         discarded_cost=course.discarded_cost,

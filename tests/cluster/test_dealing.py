@@ -16,7 +16,7 @@ def shard(number: int) -> ShardWork:
 def requests(number: int, rows: int) -> tuple[Request, ...]:
     """The first rows of a shard."""
     return tuple(
-        Request(f"r{row}", "rows.jsonl", row, "m", number, "prompt", {}, 1, {}) for row in range(rows)
+        Request(f"r{row}", "rows.jsonl", row, "m", number, "prompt", {}, "{}", 1, {}) for row in range(rows)
     )
 
 

@@ -17,6 +17,7 @@ from qfbatch.job.load import load_job
 from qfbatch.job.settings import Job
 from qfbatch.reader import ShardReader
 from qfbatch.records import Dropped, Record, Request, Status
+from qfbatch.service.parameters import as_sent
 
 ROWS: list[dict[str, Any]] = [
     {"id": "a", "prompt": "one two", "topic": "x", "level": 1},
@@ -69,6 +70,7 @@ def test_requests_are_the_rows_with_their_own_parameters(tmp_path: Path) -> None
     ]
     plain = dict(job.models[0].parameters)
     assert [plain, {**plain, "top_p": 0.5}, plain] == [r.parameters for r in requests]
+    assert [as_sent(r.parameters) for r in requests] == [r.parameters_text for r in requests]
     assert {(str(tmp_path / "in.jsonl"), "m", 0, False, False, None)} == {
         (r.source_file, r.model, r.shard, r.messages, r.failed_before, r.dropped_before) for r in requests
     }

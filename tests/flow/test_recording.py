@@ -16,6 +16,7 @@ REQUEST = Request(
     shard=3,
     prompt="Why?",
     parameters={"temperature": 0.5},
+    parameters_text='{"temperature":0.5}',
     estimated_tokens=11,
     columns={"topic": "sky"},
 )

@@ -53,6 +53,7 @@ def request(
         shard=number // SHARD_ROWS if shard is None else shard,
         prompt=str(number),
         parameters={},
+        parameters_text="{}",
         estimated_tokens=estimated_tokens,
         columns={},
     )
