@@ -1,7 +1,7 @@
 """Group commit: records become durable together, off the event loop, and finished shards become parts.
 
-Workers append on the loop, which only remembers. One thread encodes a group, writes and fsyncs its journals;
-meanwhile the next group fills. Another thread merges finished shards into parts, one at a time.
+Workers append on the loop, which encodes a whole group. One thread writes and fsyncs its journals; meanwhile
+the next group fills. Another thread merges finished shards into parts, one at a time.
 """
 
 from __future__ import annotations
@@ -25,16 +25,11 @@ from qfbatch.records import Record
 _key = attrgetter("model", "shard")  # a `Key`
 
 
-class _Added(NamedTuple):
-    """What a group added to one shard's journal.
-
-    Attributes:
-        records: in append order.
-        size: bytes of their lines; None where the journal had rows of an earlier session.
-    """
+class _Fresh(NamedTuple):
+    """What a group adds to one shard's journal."""
 
     records: list[Record]
-    size: int | None
+    lines: bytes
 
 
 class Committer:
@@ -205,12 +200,13 @@ class Committer:
             self._cancel_timer()
             group, self._pending = self._pending, []
             if group:
-                journals = await self._loop.run_in_executor(self._write_thread, self._write, group)
-                for key, (records, size) in journals.items():
-                    if size is None:
+                fresh = _by_journal(group)
+                continued = await self._loop.run_in_executor(self._write_thread, self._write, fresh)
+                for key, (records, lines) in fresh.items():
+                    if key in continued:
                         self._kept.drop(key)
                     else:
-                        self._kept.add(key, records, size)
+                        self._kept.add(key, records, len(lines))
                 self._undurable -= len(group)
                 self._on_commit(group)
             if self._finished:
@@ -222,27 +218,25 @@ class Committer:
             if self._ending and not self._pending:
                 return
 
-    def _write(self, group: list[Record]) -> dict[Key, _Added]:
-        """In the writing thread: encode the group, write all its journals, then fsync each."""
-        of: dict[Key, list[Record]] = {}
-        for key, records in groupby(group, _key):
-            of.setdefault(key, []).extend(records)
+    def _write(self, fresh: dict[Key, _Fresh]) -> set[Key]:
+        """In the writing thread: write all journals of the group, then fsync each.
+
+        Returns:
+            Those that turned out to hold rows of an earlier session.
+        """
         writers = []
-        journals: dict[Key, _Added] = {}
-        for key, added in of.items():
-            lines = encode_lines(added)
-            size: int | None = len(lines)
+        continued = set()
+        for key, (_, lines) in fresh.items():
             writer = self._writers.get(key)
             if writer is None:
                 writer = self._writers[key] = self._checkpoint.begin(*key)
                 if writer.committed_length:
-                    size = None
+                    continued.add(key)
             writer.append(lines)
             writers.append(writer)
-            journals[key] = _Added(added, size)
         for writer in writers:
             writer.commit()
-        return journals
+        return continued
 
     async def _close_shards(self) -> None:
         while (key := await self._closing.get()) is not None:
@@ -269,6 +263,18 @@ class Committer:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+
+def _by_journal(group: list[Record]) -> dict[Key, _Fresh]:
+    """A group's records and their lines, by shard.
+
+    On the loop, whose thread has just made the records: encoded in the writing thread they go through another
+    core's cache, and while it encodes this one waits for the interpreter all the same.
+    """
+    records: dict[Key, list[Record]] = {}
+    for key, some in groupby(group, _key):
+        records.setdefault(key, []).extend(some)
+    return {key: _Fresh(some, encode_lines(some)) for key, some in records.items()}
 
 
 __all__ = ["Committer"]
