@@ -227,17 +227,20 @@ def _target(file: Path, place: RunPlace, *, force: bool) -> Path:
 
 def _to_file(content: Callable[[IO[bytes]], int], path: Path) -> int:
     rows = 0
+    hint = "Make room or name another place."
 
     def write_content(file: IO[bytes]) -> None:
-        nonlocal rows
-        rows = content(file)
+        nonlocal rows, hint
+        try:
+            rows = content(file)
+        except StorageError as error:
+            hint = error.hint  # of what was read, where another place does not help
+            raise
 
     try:
         replace_file(path, write_content, long=True)
     except StorageError as error:
-        raise StorageError(
-            error.message, hint="Nothing was exported. Make room or name another place."
-        ) from error
+        raise StorageError(error.message, hint=f"Nothing was exported. {hint}".rstrip()) from error
     return rows
 
 

@@ -145,6 +145,7 @@ def test_a_damaged_page_is_not_passed_on(run: Path, tmp_path: Path) -> None:
         result = export(run, tmp_path / "out.parquet")
         assert result.exit_code == 4
         assert part.name in result.stderr
+        assert "Nothing was exported. Parts are written whole" in result.stderr
     for size in (0, 5, len(content) // 2, len(content) - 1):
         part.write_bytes(content[:size])
         assert export(run, tmp_path / "out.parquet").exit_code == 4
