@@ -88,7 +88,6 @@ THIRD_PARTY: dict[str, tuple[str, ...]] = {
     "dotenv": ("job.environment",),
     "obstore": ("storage.s3",),
     "polars": (
-        "checkpoint.part_copy",  # encodes the columns that cannot be copied
         "checkpoint.results",  # opens a run's parts and journals as one lazy frame
         "cli.export",  # streams that frame into a file
         "reporting.comparison",  # joins two frames
@@ -108,8 +107,6 @@ THIRD_PARTY: dict[str, tuple[str, ...]] = {
         "checkpoint.answers",  # what reading a shard gives
         "checkpoint.log_checkpoint",  # rows on their way into parts
         "checkpoint.log_reading",  # and out of them
-        "checkpoint.pages",  # asks whether parts have the schema they should
-        "checkpoint.part_copy",
         "checkpoint.parts",  # a finished shard becomes a Parquet file
         "checkpoint.answered",
         "cli.init",  # looks at the columns of a Parquet file to write a job for it

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
 
@@ -44,41 +44,10 @@ def scan_results(place: RunPlace) -> pl.LazyFrame:
     schema = _frame_schema(columns)
     if isinstance(place, StoredRun):
         return _scan_stored(place, manifest, schema)
-    closed, open_shards = _shards(place, manifest, columns)
-    return _in_order(closed, open_shards, schema)
-
-
-def result_pieces(layout: RunLayout, models: Collection[str] = ()) -> list[list[Path] | pl.DataFrame]:
-    """What `scan_results` reads, unread: parts that follow each other, and rows of shards in progress.
-
-    Args:
-        layout: the run directory, on this machine's file systems.
-        models: only these models' rows; all by default.
-
-    Raises:
-        StorageError: a file can't be read.
-        RunDirectoryError: a newer qfbatch wrote it.
-    """
-    manifest = read_manifest(layout)
-    columns = manifest.survey.columns if manifest is not None else ()
-    closed, open_shards = _shards(layout, manifest, columns)
-    slugs = {slug(model) for model in models}
-    pieces: list[list[Path] | pl.DataFrame] = []
-    for is_closed, keys in _runs(closed, open_shards):
-        some = [key for key in keys if not slugs or key[0] in slugs]
-        if is_closed and some:
-            pieces.append([closed[key] for key in some])
-        elif not is_closed:
-            pieces += [open_shards[key] for key in some]
-    return pieces
-
-
-def _shards(
-    layout: RunLayout, manifest: Manifest | None, columns: tuple[InputColumn, ...]
-) -> tuple[dict[tuple[str, int], Path], dict[tuple[str, int], pl.DataFrame]]:
-    """Parts of closed shards and rows of open ones, by (slug, shard)."""
+    layout = place
     open_shards = _read_open_shards(layout, manifest, columns)
-    return {key: path for key, path in list_parts(layout).items() if key not in open_shards}, open_shards
+    closed = {key: path for key, path in list_parts(layout).items() if key not in open_shards}
+    return _in_order(closed, open_shards, schema)
 
 
 def scan_superseded(place: RunPlace) -> pl.LazyFrame | None:
@@ -158,19 +127,13 @@ def _in_order(
 ) -> pl.LazyFrame:
     """Closed and open shards as one frame; parts that follow each other are one scan."""
     frames = []
-    for is_closed, some in _runs(closed, open_shards):
+    keys = sorted({*closed, *open_shards})
+    for is_closed, some in groupby(keys, key=closed.__contains__):
         if is_closed:
             frames.append(_scan_parts([closed[key] for key in some], schema, options))
         else:
             frames += [open_shards[key].lazy() for key in some]
     return pl.concat(frames) if frames else pl.LazyFrame(schema=schema)
-
-
-def _runs(
-    closed: Mapping[tuple[str, int], object], open_shards: Mapping[tuple[str, int], object]
-) -> Iterator[tuple[bool, Iterator[tuple[str, int]]]]:
-    """Keys in order, those together that follow each other and are closed, or open."""
-    return groupby(sorted({*closed, *open_shards}), key=closed.__contains__)
 
 
 def _scan_parts(
@@ -190,4 +153,4 @@ def _frame_schema(columns: tuple[InputColumn, ...]) -> pl.Schema:
     return pl.Schema(results_schema(columns))
 
 
-__all__ = ["result_pieces", "scan_results", "scan_superseded"]
+__all__ = ["scan_results", "scan_superseded"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -16,19 +16,18 @@ import polars as pl
 
 from qfbatch.checkpoint.files import replace_file
 from qfbatch.checkpoint.layout import RunLayout
-from qfbatch.checkpoint.manifest import Manifest
-from qfbatch.checkpoint.part_copy import COMPRESSION_LEVEL, write_copy
 from qfbatch.checkpoint.place import RunPlace
-from qfbatch.checkpoint.results import result_pieces, scan_results
+from qfbatch.checkpoint.results import scan_results
 from qfbatch.cli.target import Run, open_run
 from qfbatch.errors import StorageError, UsageError
 from qfbatch.records import Status
 from qfbatch.reporting.report import json_columns
-from qfbatch.schema import INPUT_PREFIX, results_schema
+from qfbatch.schema import INPUT_PREFIX
 from qfbatch.scoring.scored import with_scores
 from qfbatch.wording import count, things
 
 STDOUT = "-"
+COMPRESSION_LEVEL = 1  # as parts have it: three quarters of the time of the usual 3, a sixth more bytes
 FORMATS = ("jsonl", "csv", "parquet")
 _ISO = "%Y-%m-%dT%H:%M:%S.%6fZ"
 
@@ -77,10 +76,6 @@ def command(
     if wide:
         results = side_by_side(results, models or run.models)
     content = partial(write, results, form)
-    if form == "parquet" and results is answered and isinstance(run.layout, RunLayout):
-        content = partial(
-            copy, run.layout, run.manifest, models
-        )  # without decoding what would be encoded again
     if file == STDOUT:
         rows = _to_stdout(content)
     else:
@@ -164,21 +159,6 @@ def write(results: pl.LazyFrame, form: str, file: IO[bytes]) -> int:
         else:
             _with_iso_moments(counted).sink_ndjson(file)
     return rows
-
-
-def copy(layout: RunLayout, manifest: Manifest, models: Collection[str], file: IO[bytes]) -> int:
-    """Write a run's results, or those of some models, to an open Parquet file as its parts hold them.
-
-    Returns:
-        Their number.
-
-    Raises:
-        StorageError: reading or writing failed.
-    """
-    part_rows = max((shard.rows for shard in manifest.survey.shards), default=1)
-    schema = pl.Schema(results_schema(manifest.survey.columns))
-    with _storage_errors():
-        return write_copy(file, result_pieces(layout, models), schema, part_rows=part_rows)
 
 
 def _with_iso_moments(results: pl.LazyFrame) -> pl.LazyFrame:
