@@ -110,6 +110,7 @@ THIRD_PARTY: dict[str, tuple[str, ...]] = {
         "checkpoint.parts",  # a finished shard becomes a Parquet file
         "checkpoint.answered",
         "cli.init",  # looks at the columns of a Parquet file to write a job for it
+        "cli.light_start",  # keeps it from loading pandas
         "reader.arrow_values",
         "reader.parquet",
         "flow.following",  # hands them on
@@ -162,10 +163,7 @@ LAZY_IMPORTERS = {
     "qfbatch": "a name of the Python API is looked up when used",
     "qfbatch.cli.main": "a command is loaded only when called",
     "qfbatch.cli.page": "extras",
-    "qfbatch.cli.job_options": "a manifest's reader is of no use to who names a job file",
-    "qfbatch.cli.light_start": "what is kept from loading more has to come after",
-    "qfbatch.cli.run": "a job decides what a run may do without",
-    "qfbatch.cli.running": "the report: no call waits for what it needs",
+    "qfbatch.cli.run": "the report: no call waits for what it needs",
     "qfbatch.cluster.entrance": "extra",
     "qfbatch.cli.serve": "extras",
     "qfbatch.cli.target": "a job file's reader is of no use to who names a run directory",

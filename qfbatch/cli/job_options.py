@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any, TypeVar
 import click
 
 from qfbatch.checkpoint.layout import RunLayout
+from qfbatch.checkpoint.manifest import read_manifest
 from qfbatch.cli.talk import say
 from qfbatch.errors import UsageError
 from qfbatch.job.environment import environment
@@ -18,7 +18,6 @@ from qfbatch.job.load import load_job
 from qfbatch.job.settings import Job
 
 Command = TypeVar("Command", bound=Callable[..., Any])
-_MANIFEST = "qfbatch.checkpoint.manifest"  # brings Arrow, for a mistake that few make
 INPUT_SUFFIXES = (".jsonl", ".ndjson", ".gz", ".zst", ".parquet", ".csv", ".txt")
 
 
@@ -64,9 +63,7 @@ def _refuse_other_files(path: Path) -> None:
         raise UsageError(
             f"{path}: this is input, not a job file", hint=f"Write a job file for it: qfbatch init {path}"
         )
-    if not path.is_dir():
-        return
-    manifest = importlib.import_module(_MANIFEST).read_manifest(RunLayout(path))
+    manifest = read_manifest(RunLayout(path)) if path.is_dir() else None
     if manifest is not None:
         raise UsageError(
             f"{path}: this is a run directory, not a job file",

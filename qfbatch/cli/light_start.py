@@ -2,25 +2,13 @@
 
 from __future__ import annotations
 
-import importlib
 import sys
 from collections.abc import Sequence
 from types import ModuleType
 
-OWN_PROCESS = "a process of its own"  # the context's object of a command that need spare nobody else
-ARROW, NUMPY, PANDAS = "pyarrow", "numpy", "pandas"
+import pyarrow as pa
 
-
-def without_numpy() -> None:
-    """Let this process be as if numpy were not installed, unless that or Arrow is loaded already.
-
-    qfbatch does not need numpy, but pyarrow loads it where it is installed, for conversions that no command
-    asks for: 60 ms, a seventh of what a run loads, and threads that numpy starts. It stays away to the end:
-    a pyarrow that has come up without numpy and meets it later on crashes the process. So this is for
-    processes of their own (`OWN_PROCESS`) in which nobody's code runs but ours.
-    """
-    if ARROW not in sys.modules and NUMPY not in sys.modules:
-        sys.modules[NUMPY] = None  # type: ignore[assignment]  # as documented: importing it fails
+PANDAS = "pandas"
 
 
 class _NotNow:
@@ -45,9 +33,9 @@ def without_pandas() -> None:
     finder = _NotNow()
     sys.meta_path.insert(0, finder)
     try:
-        importlib.import_module(ARROW).array([0])
+        pa.array([0])
     finally:
         sys.meta_path.remove(finder)
 
 
-__all__ = ["OWN_PROCESS", "without_numpy", "without_pandas"]
+__all__ = ["without_pandas"]

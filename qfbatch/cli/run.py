@@ -4,22 +4,29 @@ from __future__ import annotations
 
 import importlib
 import json
+import shlex
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
 import click
 
-from qfbatch.cli.garbage import loading
+from qfbatch.checkpoint.manifest import read_manifest
+from qfbatch.checkpoint.place import run_place
+from qfbatch.cli.garbage import collect_seldom, loading
 from qfbatch.cli.job_options import job_argument, load
-from qfbatch.cli.light_start import OWN_PROCESS, without_numpy, without_pandas
-from qfbatch.cli.talk import use_json
+from qfbatch.cli.talk import abandon_stdout, say, use_json
+from qfbatch.cli.watchers import WatchOptions, watching
+from qfbatch.cluster.entrance import run_on_cluster
 from qfbatch.errors import UsageError
+from qfbatch.flow.runner import RunResult, run_job
+from qfbatch.flow.session import RunOptions
 from qfbatch.job.settings import Job
-from qfbatch.service.dialects import DIALECTS
+from qfbatch.scoring.evaluation import Evaluation, evaluation_of
+from qfbatch.wording import count, things
 
 RETRY_FAILED = "--retry-failed"
-_RUNNING = "qfbatch.cli.running"  # Arrow, sockets and all: what may stay away depends on the job
+_CLOSING_REPORT = "qfbatch.cli.closing_report"  # polars and tables: no call should have to wait for them
 
 
 @click.command("run")
@@ -108,42 +115,88 @@ def command(
     if ray_nodes is not None and ray_address is None:
         raise UsageError("--ray-nodes goes with --ray", hint="Add --ray ADDRESS, or --ray local.")
     job, environ = load(job_file, overrides, concurrency)
-    line = _command_line(job_file, overrides, concurrency, limit=limit)
+    evaluation = evaluation_of(job)  # before the first call: a scorer that cannot be used is found now
+    options = RunOptions(
+        fresh=fresh,
+        retry_failed=retry_failed,
+        limit=limit,
+        accept_input_change=accept_input_change,
+        grace_s=grace,
+    )
+    watch = WatchOptions(
+        quiet=quiet,
+        no_progress=no_progress,
+        as_json=log_format == "json",
+        metrics_port=metrics_port,
+        metrics_address=metrics_address,
+        otel=otel,
+    )
+    collect_seldom()
+    with watching(job, watch) as observe:
+        if ray_address is None:
+            result = run_job(job, options, environ=environ, observe=observe)
+        else:
+            result = run_on_cluster(
+                job, options, address=ray_address, nodes=ray_nodes, environ=environ, observe=observe
+            )
+    line = _command_line(job_file, overrides, concurrency, retry_failed=retry_failed, limit=limit)
     line += [] if ray_address is None else ["--ray", ray_address]
     line += [] if ray_nodes is None else ["--ray-nodes", str(ray_nodes)]
-    with loading():
-        if ctx.obj == OWN_PROCESS and ray_address is None and _runs_no_foreign_code(job):
-            without_numpy()
-        running = importlib.import_module(_RUNNING)
-        without_pandas()
-    code = running.run(
-        job,
-        environ,
-        running.RunOptions(
-            fresh=fresh,
-            retry_failed=retry_failed,
-            limit=limit,
-            accept_input_change=accept_input_change,
-            grace_s=grace,
-        ),
-        running.WatchOptions(
-            quiet=quiet,
-            no_progress=no_progress,
-            as_json=log_format == "json",
-            metrics_port=metrics_port,
-            metrics_address=metrics_address,
-            otel=otel,
-        ),
-        ray=(ray_address, ray_nodes),
-        resume_with=[*line, RETRY_FAILED] if retry_failed else line,
-        retry_with=[*line, RETRY_FAILED],
-    )
-    ctx.exit(code)
+    _tell(line, job, result, limit)
+    if result.asked and result.reason is None and not quiet:
+        try:
+            _report(job, evaluation)
+        except BrokenPipeError:  # who read it has left; how the run ended still counts
+            abandon_stdout()
+    ctx.exit(result.exit_code)
 
 
-def _runs_no_foreign_code(job: Job) -> bool:
-    """Whether a run of this job needs no scorer, for some bring libraries, and no installed dialect."""
-    return not job.evaluation and all(service.api in DIALECTS for service in job.services)
+def _report(job: Job, evaluation: Evaluation) -> None:
+    """Print the run's report, loading what that needs."""
+    try:
+        with loading():
+            closing_report = importlib.import_module(_CLOSING_REPORT)
+    except ImportError as error:
+        directory = shlex.quote(str(job.output_path))
+        say(
+            f"no report: the installation changed while the run lasted ({error}). "
+            f"See it with: qfbatch report {directory}",
+            level="warning",
+        )
+        return
+    closing_report.print_closing_report(job, evaluation)
+
+
+def _tell(command_line: list[str], job: Job, result: RunResult, limit: int | None) -> None:
+    """The end of the run on stderr: what is done, what is not, and the command that goes on."""
+    counts = f"{count(result.succeeded)} succeeded, {count(result.failed)} failed"
+    place = f"; answers are in {job.output_path}." if result.succeeded else "."
+    if result.reason is not None:
+        say(f"stopped: {result.reason.message.rstrip('.')}")
+        say(f"{counts}, {count(result.left)} left{place}")
+        if result.reason.hint:
+            say(result.reason.hint)
+        say(f"resume: {shlex.join(command_line)}")
+        return
+    if limit is not None and _leaves_rows_out(limit, job):
+        done = (
+            f"the first {things(limit, 'row')} {'is' if limit == 1 else 'are'} done; in all {counts}{place}"
+        )
+    elif result.asked == 0:
+        done = f"{job.output_path} is complete: {counts}."
+    else:
+        done = f"complete: {counts}{place}"
+    say(done if result.asked else f"{done} No call was made.")
+    if not result.asked and result.failed + result.succeeded:
+        say(f"what it came to: {shlex.join(['qfbatch', 'report', str(job.output_path)])}")
+    if result.failed:
+        again = [argument for argument in command_line if argument != RETRY_FAILED]
+        say(f"failed rows can be asked again: {shlex.join([*again, RETRY_FAILED])}")
+
+
+def _leaves_rows_out(limit: int, job: Job) -> bool:
+    manifest = read_manifest(run_place(job.output_path, job.access))
+    return manifest is not None and limit < manifest.survey.rows
 
 
 def _command_line(
@@ -151,6 +204,7 @@ def _command_line(
     overrides: Sequence[str],
     concurrency: int | None,
     *,
+    retry_failed: bool,
     limit: int | None,
 ) -> list[str]:
     """The command that goes on with this run: with the options that say what is run, without the others."""
@@ -161,4 +215,4 @@ def _command_line(
         line += ["--concurrency", str(concurrency)]
     if limit is not None:
         line += ["--limit", str(limit)]
-    return line
+    return [*line, RETRY_FAILED] if retry_failed else line
