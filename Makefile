@@ -57,12 +57,19 @@ docs: $(VENV)/.dev ## make docs/reference and docs/job.schema.json anew from the
 	@$(QFBATCH) schema > docs/job.schema.json
 
 # ONLY=throughput,report selects; QUICK=1 takes small sizes. It ends with 1 if a target is missed.
-BENCH := PYTHONPATH=tests:tests/report $(BIN)/python -m
+# What is measured is qfbatch as installed, without what its tests need beside it.
+PLAIN := bench/environments/qfbatch
+BENCH := BENCH_PYTHON=$(abspath $(PLAIN))/bin/python PYTHONPATH=tests:tests/report $(BIN)/python -m
 
-bench: $(VENV)/.dev ## measure throughput, limits, memory and the rest against their targets (ONLY=…, QUICK=1)
+$(PLAIN)/.installed: pyproject.toml $(VENV)/.dev
+	$(PYTHON) -m venv $(PLAIN)
+	$(PLAIN)/bin/python -m pip install --quiet --editable .
+	@touch $@
+
+bench: $(PLAIN)/.installed ## measure throughput, limits, memory and the rest against their targets (ONLY=…, QUICK=1)
 	@$(BENCH) bench $(if $(ONLY),--only $(ONLY)) $(if $(QUICK),--quick)
 
-bench-peers: $(VENV)/.dev ## the same job through other runners, each in an environment of its own
+bench-peers: $(PLAIN)/.installed ## the same job through other runners, each in an environment of its own
 	@$(BENCH) bench.peers $(if $(QUICK),--quick)
 
 clean: ## remove the virtual environment and caches; runs/ stays

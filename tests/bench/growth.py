@@ -11,7 +11,7 @@ from .done_rows import SHARD_ROWS
 from .figures import Bench, Figure, median
 from .jobs import JobFolder
 from .nginx import Nginx
-from .processes import run
+from .processes import PYTHON, run
 from .throughput import job
 
 MOST_MB = 250.0
@@ -75,10 +75,10 @@ def _resumed(bench: Bench, folder: JobFolder, name: str) -> list[Figure]:
 
 def start(bench: Bench) -> list[Figure]:
     """`qfbatch --help` against an empty Python process, in turn."""
-    command = str(Path(sys.executable).with_name("qfbatch"))
+    command = str(Path(PYTHON).with_name("qfbatch"))
     empty, shown = [], []
     for _ in range(bench.size(15, 3)):
-        empty.append(run([sys.executable, "-c", "pass"]).wall_s)
+        empty.append(run([PYTHON, "-c", "pass"]).wall_s)
         shown.append(run([command, "--help"]).wall_s)
     ratio = median(shown) / median(empty)
     return [
