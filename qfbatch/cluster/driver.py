@@ -141,6 +141,7 @@ class Driver(Run):
         self._waiting: Counter[str] = Counter()
         self._asked_by: Counter[str] = Counter()
         self._breakers: dict[str, Breaker] = {}
+        self._reached: set[str] = set()  # models whose service some node has reached
         self._refusals: set[tuple[str, str, ErrorKind, int | None]] = set()
         self._assignment: Assignment | None = None
         self._now = False
@@ -265,10 +266,13 @@ class Driver(Run):
             self._take(node.name, news)
         if news.fault:
             raise NodeLost(news.fault)
-        if isinstance(news.reason, Fenced):
+        if news.reason is None:
+            return
+        # What others reach is not down: this node is on the wrong machine, or was at the wrong time.
+        alone = not self._stop.requested and self._reached.intersection(news.cut_off)
+        if alone or isinstance(news.reason, Fenced):
             raise NodeLost(news.reason.message)
-        if news.reason is not None:
-            self._stop.request(news.reason)
+        self._stop.request(news.reason)
 
     async def _has_begun(self, node: NodeActor, assignment: Assignment) -> bool:
         """Wait until a node begins; False where there is nothing left for it by then."""
@@ -319,6 +323,8 @@ class Driver(Run):
         now = asyncio.get_running_loop().time()
         for model, failure, row_id in news.outcomes:
             breaker = self._breakers[model]
+            if failure is None or failure.kind is not ErrorKind.CONNECTION:
+                self._reached.add(model)
             if failure is None:
                 breaker.succeeded()
                 continue

@@ -91,6 +91,7 @@ class News(Struct):
         asked: rows worked on so far.
         ended: whether it has come to its end; the last news.
         reason: what ended it early.
+        cut_off: the models for which that was that none of its calls reached the service.
         fault: what ended it that should not have been possible.
     """
 
@@ -110,6 +111,7 @@ class News(Struct):
     asked: int = 0
     ended: bool = False
     reason: QfbatchError | None = None
+    cut_off: list[str] = field(default_factory=list)
     fault: str = ""
 
 

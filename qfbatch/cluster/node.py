@@ -149,6 +149,7 @@ class NodeRun(Run):
         self._tallies = {model: TellingTally(model, self._news_of) for model in session.standing}
         self._budget = PortionGuard(assignment.job.budget)
         self._sources = {model: Source(self._urgent) for model in session.standing}
+        self._breakers: dict[str, TellingBreaker] = {}
         self._owned: set[Key] = set()
         self._lent: defaultdict[Key, int] = defaultdict(int)  # rows of its own that others work on
         self._all_back = asyncio.Event()
@@ -163,6 +164,7 @@ class NodeRun(Run):
         try:
             result = await self.run(assignment.addresses, {**os.environ, **assignment.environ})
             self._news.reason = result.reason
+            self._news.cut_off = [model for model, breaker in self._breakers.items() if breaker.cut_off]
         except QfbatchError as error:
             self._news.reason = error
         except Exception as error:  # noqa: BLE001 - told to the driver, who has others do the work
@@ -343,7 +345,8 @@ class NodeRun(Run):
         return self._leases.open_gate(name, quota, now)
 
     def _breaker(self, model: ModelSettings) -> Breaker:
-        return TellingBreaker(model.name, self._news_of)
+        found = self._breakers[model.name] = TellingBreaker(model.name, self._news_of)
+        return found
 
 
 __all__ = ["Node", "NodeRun", "open_assigned"]

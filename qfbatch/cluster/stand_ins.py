@@ -13,7 +13,7 @@ from qfbatch.checkpoint.interface import Commits
 from qfbatch.cluster.messages import Key, News
 from qfbatch.flow.feed import ShardWork
 from qfbatch.job.settings import Budget
-from qfbatch.records import Dropped, Failure, Record
+from qfbatch.records import Dropped, ErrorKind, Failure, Record
 from qfbatch.tally import Tally
 
 NewsOf: TypeAlias = Callable[[], News]  # what is to be told next
@@ -33,15 +33,24 @@ class TellingTally(Tally):
 
 
 class TellingBreaker(Breaker):
-    """See `Breaker`; what it is told of is told to the driver, where the run has one for all nodes."""
+    """See `Breaker`; what it is told of is told to the driver, where the run has one for all nodes.
+
+    It trips of itself where no call of this node has ever reached the service: until the driver has heard of
+    it, further rows would be recorded as failed.
+
+    Attributes:
+        cut_off: whether it has tripped.
+    """
 
     def __init__(self, model: str, news: NewsOf) -> None:
         super().__init__(BreakerPolicy(), 0.0)
         self._model = model
         self._news = news
+        self.cut_off = False
 
     def succeeded(self) -> None:
         """See `Breaker.succeeded`."""
+        self._ever_reached = True
         outcomes = self._news().outcomes
         if not outcomes or outcomes[-1] != (self._model, None, None):
             outcomes.append((self._model, None, None))
@@ -49,13 +58,17 @@ class TellingBreaker(Breaker):
     def failed(self, failure: Failure, now: float, row_id: str) -> str | None:
         """See `Breaker.failed`."""
         del now
+        self._ever_reached = self._ever_reached or failure.kind is not ErrorKind.CONNECTION
         self._news().outcomes.append((self._model, failure, row_id))
         return None
 
     def row_failed(self, failure: Failure) -> str | None:
         """See `Breaker.row_failed`."""
         self._news().outcomes.append((self._model, failure, None))
-        return None
+        if self._ever_reached:
+            return None
+        self.cut_off = True
+        return super().row_failed(failure)
 
 
 class PortionGuard(BudgetGuard):

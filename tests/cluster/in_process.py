@@ -31,14 +31,18 @@ class LocalNode:
         name: its name.
         manifest: the run's.
         dies_lent: whether it is lost, and its process with it, once it has rows of another node.
+        cut_off: whether it is where the service cannot be reached.
     """
 
-    def __init__(self, name: str, manifest: Manifest, *, dies_lent: bool) -> None:
+    def __init__(
+        self, name: str, manifest: Manifest, *, dies_lent: bool = False, cut_off: bool = False
+    ) -> None:
         self.name = name
         self._manifest = manifest
         self.worked = 0
         self.lost = False
         self._dies_lent = dies_lent
+        self._cut_off = cut_off
         self._owns = False
         self._node = Node(leave=lambda _: None)
 
@@ -48,6 +52,9 @@ class LocalNode:
         async def ask(usages: Mapping[str, tuple[Quota, Usage]]) -> Dealt:
             return limiter.exchange(self.name, usages)
 
+        if self._cut_off:
+            nowhere = dict.fromkeys(assignment.addresses, "http://127.0.0.1:9")
+            assignment = replace(assignment, addresses=nowhere)
         found = await self._node.start(assignment, self._manifest, ask)
         assert isinstance(found, int), found
 
@@ -73,8 +80,9 @@ class LocalEngine:
     limiter: Limiter
     _manifest: Manifest
 
-    def __init__(self, nodes: int, *, lose_a_helper: bool = False) -> None:
+    def __init__(self, nodes: int, *, lose_a_helper: bool = False, cut_one_off: bool = False) -> None:
         self.nodes = nodes
+        self._cut_one_off = cut_one_off
         self.started: list[LocalNode] = []
         self._lose_a_helper = lose_a_helper
 
@@ -91,9 +99,10 @@ class LocalEngine:
         """It is there."""
 
     def new_node(self, name: str) -> LocalNode:
-        """A further node; helpers among the first ones are lost as soon as they have rows of another."""
+        """A further node: where asked for, first ones are lost as helpers, or the very first is cut off."""
         dies = self._lose_a_helper and len(self.started) < self.nodes
-        self.started.append(LocalNode(name, self._manifest, dies_lent=dies))
+        cut_off = self._cut_one_off and not self.started
+        self.started.append(LocalNode(name, self._manifest, dies_lent=dies, cut_off=cut_off))
         return self.started[-1]
 
     def forget(self, name: str) -> None:

@@ -5,6 +5,7 @@ The same from outside, on a Ray cluster: `test_stops`.
 
 from __future__ import annotations
 
+import json
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,7 +20,7 @@ from qfbatch.flow.runner import RunResult
 from qfbatch.flow.session import RunOptions
 from qfbatch.flow.stopping import StopButton
 from qfbatch.job.load import load_job
-from qfbatch.progress.events import Event, Pulse, Refused, RowsCommitted, Stopping, Surveyed
+from qfbatch.progress.events import Event, NodeEnded, Pulse, Refused, RowsCommitted, Stopping, Surveyed
 from qfbatch.storage.access import StorageAccess
 
 from .runs import write_job
@@ -58,16 +59,20 @@ class Nodes:
         self.job = write_job(folder, server.base_url, self.endpoint, rows=60, shard_rows=6, **sections)
         self.events: list[Event] = []
 
-    def run(self, options: RunOptions | None = None, *, stopped: bool = False) -> RunResult:
+    def run(
+        self, options: RunOptions | None = None, *, stopped: bool = False, engine: LocalEngine | None = None
+    ) -> RunResult:
         """A session; perhaps with a signal when its first rows are committed."""
         self.events, button = [], StopButton()
 
         def observe(event: Event) -> None:
+            first = not any(isinstance(earlier, RowsCommitted) for earlier in self.events)
             self.events.append(event)
-            if stopped and isinstance(event, RowsCommitted):
-                button.press(signal.SIGTERM)
+            if stopped and first and isinstance(event, RowsCommitted):
+                button.press(signal.SIGTERM)  # a second press would give up the calls on their way
 
-        return run_in_process(self.job, LocalEngine(3), {}, options=options, observe=observe, button=button)
+        engine = engine or LocalEngine(3)
+        return run_in_process(self.job, engine, {}, options=options, observe=observe, button=button)
 
     @property
     def calls(self) -> dict[str, tuple[int, int]]:
@@ -132,6 +137,27 @@ def test_a_refusal_of_the_job_is_told_once(tmp_path: Path, server: ScriptedServe
     assert 5 == nodes.run().exit_code
     assert 1 == sum(isinstance(event, Refused) for event in nodes.events)
     assert 20 == nodes.committed == sum(answered for _, answered in nodes.calls.values())
+
+
+def test_a_service_that_nobody_reaches_costs_no_row(tmp_path: Path, server: ScriptedServer) -> None:
+    """Nodes end at their first row out of attempts, before the driver can tell them; none is recorded."""
+    nodes = Nodes(tmp_path, server, "echo", retry={"retry_count": 1})
+    job = json.loads(nodes.job.read_text())
+    nodes.job.write_text(json.dumps({**job, "service": {"base_url": "http://127.0.0.1:9", "auth": "none"}}))
+    result = nodes.run()
+    assert (5, 0, 0, 60) == (result.exit_code, result.succeeded, result.failed, result.left)
+    assert result.reason is not None
+    assert "not one call reached the service" in result.reason.message
+
+
+def test_a_node_that_alone_is_cut_off_is_as_good_as_lost(tmp_path: Path, server: ScriptedServer) -> None:
+    """Where others reach the service, one that does not costs no row and does not end the run."""
+    nodes = Nodes(tmp_path, server, "echo,delay=0.05", retry={"retry_count": 3, "backoff_factor": 0.3})
+    result = nodes.run(engine=LocalEngine(3, cut_one_off=True))
+    assert (0, 60, 0) == (result.exit_code, result.succeeded, result.failed)
+    (lost,) = [event for event in nodes.events if isinstance(event, NodeEnded)]
+    assert "not one call reached the service" in lost.message
+    assert {(1, 1)} == set(nodes.calls.values())
 
 
 def test_only_failed_rows_within_the_limit_are_asked_again(tmp_path: Path, server: ScriptedServer) -> None:
