@@ -54,6 +54,7 @@ class Feed:
         self._ready: deque[Request] = deque()
         self._borrowed: deque[Request] = deque()  # at hand, too, but others' and not to be handed on again
         self._left: dict[int, int] = {}
+        self._guests: set[int] = set()  # of these shards, those of others
         self._ahead: asyncio.Task[tuple[ShardWork, list[Request]] | None] | None = None
         self._loading = asyncio.Lock()
         self._closed_one = asyncio.Event()
@@ -87,10 +88,14 @@ class Feed:
                 self._ahead = asyncio.create_task(self._load_next())
                 work, requests = loaded
                 number = work.shard.number
-                # Rows of a shard that is open here come back from where they were handed on to.
-                borrowed = bool(work.requests) and number not in self._left
-                self._left.setdefault(number, len(requests))
-                (self._borrowed if borrowed else self._ready).extend(requests)
+                # Rows of an own shard that is open here come back from where they were handed on to.
+                if work.requests and (number in self._guests or number not in self._left):
+                    self._guests.add(number)
+                    self._left[number] = self._left.get(number, 0) + len(requests)
+                    self._borrowed.extend(requests)
+                else:
+                    self._left.setdefault(number, len(requests))
+                    self._ready.extend(requests)
                 if not self._left[number]:
                     self._shard_done(number)
             return self.at_hand()
@@ -146,6 +151,7 @@ class Feed:
 
     def _shard_done(self, number: int) -> None:
         del self._left[number]
+        self._guests.discard(number)
         self._closed_one.set()
         self._finished(number)
 

