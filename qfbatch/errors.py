@@ -72,6 +72,9 @@ class InputError(QfbatchError):
         message: what is wrong, without the place.
         source_file: the input file, as named in results (`source_file`).
         source_row: line (JSONL) or row (Parquet), from 1; None where the whole file is meant.
+
+    Attributes:
+        what: the message without the place.
     """
 
     exit_code = 3
@@ -81,6 +84,7 @@ class InputError(QfbatchError):
     ) -> None:
         place = source_file if source_row is None else f"{source_file}:{source_row}"
         super().__init__(f"{place}: {message}" if place else message, hint=hint)
+        self.what = message
         self.source_file = source_file
         self.source_row = source_row
 

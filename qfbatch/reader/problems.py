@@ -6,6 +6,7 @@ from qfbatch.errors import InputError
 from qfbatch.wording import things
 
 MAX_PROBLEMS = 20
+MANY = 3  # rows alike beside the first: no longer one line each
 
 
 class Problems:
@@ -25,9 +26,9 @@ class Problems:
         """
         self._found.append(problem)
         if len(self._found) >= MAX_PROBLEMS:
-            lines = "\n".join(f"  {found.message}" for found in self._found)
             raise InputError(
-                f"{MAX_PROBLEMS} problems in the input, and what follows was not looked at:\n{lines}",
+                f"{MAX_PROBLEMS} problems in the input, and what follows was not looked at:\n"
+                f"{self._listed()}",
                 hint=self._hint(),
             )
 
@@ -40,10 +41,24 @@ class Problems:
         if len(self._found) == 1:
             raise self._found[0]
         if self._found:
-            lines = "\n".join(f"  {found.message}" for found in self._found)
             raise InputError(
-                f"{things(len(self._found), 'problem')} in the input:\n{lines}", hint=self._hint()
+                f"{things(len(self._found), 'problem')} in the input:\n{self._listed()}", hint=self._hint()
             )
+
+    def _listed(self) -> str:
+        """One line each; of many rows with the same problem the first, and where the last one is."""
+        alike: dict[tuple[str, str], list[InputError]] = {}
+        for found in self._found:
+            alike.setdefault((found.source_file, found.what), []).append(found)
+        lines = []
+        for first, *more in alike.values():
+            lines.append(f"  {first.message}")
+            if len(more) >= MANY:
+                last = f"{first.source_file}:{more[-1].source_row}"
+                lines.append(f"    and {things(len(more), 'more row')} alike, up to {last}")
+            else:
+                lines += [f"  {found.message}" for found in more]
+        return "\n".join(lines)
 
     def _hint(self) -> str:
         """The next steps, each once."""

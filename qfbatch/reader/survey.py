@@ -31,6 +31,7 @@ OnProgress = Callable[[int, int], None]
 OnKeys = Callable[[bytes], object]
 
 _CHANGED = "changed while it was being read"
+_ID_HINT = "Correct these rows, or `input.id` in the job; without it rows are known by file and line."
 
 
 def survey(
@@ -239,25 +240,34 @@ class _Surveyor:
         found = list(block.problems)
         ids = []
         for number, row in zip(block.numbers, block.rows, strict=True):
-            messages = []
+            problems = []
             try:
                 self._prompter.render(row)
             except TemplateError as error:
-                messages.append(str(error))
+                problems.append((str(error), self._prompt_hint))
             try:
                 ids += self._ids([row])
             except RowError as error:
-                messages.append(str(error))
+                problems.append((str(error), _ID_HINT))
             try:
-                messages += self._parameter_problems(row)
+                problems += [(problem, "") for problem in self._parameter_problems(row)]
             except RowError as error:
-                messages.append(str(error))
-            found += [InputError(message, source_file=source_file, source_row=number) for message in messages]
+                problems.append((str(error), ""))
+            found += [
+                InputError(what, source_file=source_file, source_row=number, hint=hint)
+                for what, hint in problems
+            ]
             if len(found) >= MAX_PROBLEMS:
                 break
         for problem in sorted(found, key=lambda problem: problem.source_row or 0):
             self._problems.add(problem)
         self._duplicates.add(ids)
+
+    @property
+    def _prompt_hint(self) -> str:
+        settings = self._settings
+        key = next(key for key in ("prompt", "template", "messages") if getattr(settings, key) is not None)
+        return f"Correct these rows, or `input.{key}` in the job."
 
     def _check_unique(self, files: Sequence[InputFile], name: str) -> None:
         """Reads the input again where ids look the same, to name both places."""
@@ -281,6 +291,7 @@ class _Surveyor:
                                 f"id {quoted(row_id)} is already used at {used}",
                                 source_file=file.name,
                                 source_row=number,
+                                hint=_ID_HINT,
                             )
                         )
 

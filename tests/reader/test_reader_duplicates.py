@@ -59,9 +59,11 @@ def test_names_both_places(
     if not expected:
         assert survey(job).rows == len(first) + len(second)
         return
-    message = refused(job).splitlines()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("qfbatch.reader.problems.MANY", 20)  # a line for each row, however many are alike
+        *message, _ = refused(job).splitlines()
     lines = message if len(expected) == 1 else [line.strip() for line in message[1:]]
-    assert lines == expected[:20]
+    assert sorted(lines) == sorted(expected[:20])
 
 
 @pytest.fixture(scope="module")

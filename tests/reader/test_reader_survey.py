@@ -15,6 +15,9 @@ from qfbatch.records import InputColumn, Shard, SourceFile, Survey
 
 from .inputs import ROWS, jsonl, read_all, refused, settings, write
 
+OTHER_PROMPT = "Correct these rows, or `input.prompt` in the job."
+OTHER_ID = "Correct these rows, or `input.id` in the job; without it rows are known by file and line."
+
 
 def test_what_a_survey_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Files with sizes and digests, shards with places, columns with kinds, counts and the estimate."""
@@ -141,14 +144,26 @@ def test_carried_columns(tmp_path: Path) -> None:
         ),
         (b'{"id": "x", "prompt": "p", "n": ' + b"[" * 100_000, "is nested too deeply"),
         (b"\0\0\0", "is not valid JSON: Expecting value at character 1"),
-        (b'{"id": "x"}', "column 'prompt' is missing; there are 'id'"),
-        (b'{"id": "x", "prompt": 7}', "column 'prompt' must hold text, not a number"),
-        (b'{"id": "x", "prompt": " "}', "the prompt is empty"),
-        (b'{"prompt": "p"}', "id: column 'id' is missing; there are 'prompt'"),
-        (b'{"id": null, "prompt": "p"}', "id: column 'id' must hold text or a whole number, not null"),
-        (b'{"id": "", "prompt": "p"}', "id: column 'id' must hold text or a whole number, not empty text"),
-        (b'{"id": 1.0, "prompt": "p"}', "id: column 'id' must hold text or a whole number, not a fraction"),
-        (b'{"id": true, "prompt": "p"}', "id: column 'id' must hold text or a whole number, not a boolean"),
+        (b'{"id": "x"}', f"column 'prompt' is missing; there are 'id'\n{OTHER_PROMPT}"),
+        (b'{"id": "x", "prompt": 7}', f"column 'prompt' must hold text, not a number\n{OTHER_PROMPT}"),
+        (b'{"id": "x", "prompt": " "}', f"the prompt is empty\n{OTHER_PROMPT}"),
+        (b'{"prompt": "p"}', f"id: column 'id' is missing; there are 'prompt'\n{OTHER_ID}"),
+        (
+            b'{"id": null, "prompt": "p"}',
+            f"id: column 'id' must hold text or a whole number, not null\n{OTHER_ID}",
+        ),
+        (
+            b'{"id": "", "prompt": "p"}',
+            f"id: column 'id' must hold text or a whole number, not empty text\n{OTHER_ID}",
+        ),
+        (
+            b'{"id": 1.0, "prompt": "p"}',
+            f"id: column 'id' must hold text or a whole number, not a fraction\n{OTHER_ID}",
+        ),
+        (
+            b'{"id": true, "prompt": "p"}',
+            f"id: column 'id' must hold text or a whole number, not a boolean\n{OTHER_ID}",
+        ),
         (
             b'{"id": "x", "prompt": "p", "parameters": [1]}',
             "column 'parameters' must hold an object or null, not a list",
@@ -157,7 +172,7 @@ def test_carried_columns(tmp_path: Path) -> None:
             b'{"id": "x", "prompt": "p", "parameters": {"top_p": 7}}',
             "column 'parameters': top_p: at most 1",
         ),
-        (b'{"id": "a", "prompt": "p"}', "id 'a' is already used at FILE:1"),
+        (b'{"id": "a", "prompt": "p"}', f"id 'a' is already used at FILE:1\n{OTHER_ID}"),
     ],
 )
 def test_one_wrong_row(tmp_path: Path, line: bytes, message: str) -> None:
@@ -187,7 +202,7 @@ def test_several_problems_at_once(tmp_path: Path) -> None:
         f"  {file}:5: is not UTF-8 (byte 1 of the line)\n"
         f"  {empty}: column 'prompt' is missing; there are no columns\n"
         f"  {file}:3: id 'a' is already used at {file}:1\n"
-        "Save the file as UTF-8."
+        f"{OTHER_PROMPT} Save the file as UTF-8. {OTHER_ID}"
     )
     assert refused(settings(file, empty)) == expected
 
@@ -196,8 +211,12 @@ def test_twenty_problems_are_enough(tmp_path: Path) -> None:
     """A wrong column name does not print a line for every row, and the rest is not read."""
     file = tmp_path / "in.jsonl"
     file.write_bytes(jsonl([{"promt": "p"}] * 1000))
-    lines = [f"  {file}:{n}: column 'prompt' is missing; did you mean 'promt'?" for n in range(1, 21)]
-    expected = "20 problems in the input, and what follows was not looked at:\n" + "\n".join(lines)
+    expected = (
+        "20 problems in the input, and what follows was not looked at:\n"
+        f"  {file}:1: column 'prompt' is missing; did you mean 'promt'?\n"
+        f"    and 19 more rows alike, up to {file}:20\n"
+        f"{OTHER_PROMPT}"
+    )
     assert refused(settings(file, id=None)) == expected
 
 
