@@ -214,7 +214,9 @@ class SharedGate:
             # Calls on their way become more for as long as one takes: room for that comes before they do.
             holder.places_wanted = math.inf if full else 2.0 * usage.peak + 2.0
         else:
-            holder.places_wanted = usage.peak + 1.0 if usage.peak else 0.0
+            # One more than it uses, so that its next call need not wait; but none for who begins no calls:
+            # while those on their way take long, others' rows would wait for a place that nobody uses.
+            holder.places_wanted = usage.peak + 1.0 if usage.calls else float(usage.peak)
         if usage.calls:
             self._tokens_a_call += SMOOTHING * (max(1.0, usage.tokens / usage.calls) - self._tokens_a_call)
         for limit in limits:

@@ -75,16 +75,13 @@ class _Head(NamedTuple):
 
 
 class DirectTransport:
-    """`Transport` over the event loop's own sockets.
+    """`Transport` over the event loop's own sockets; made where that loop runs.
 
     Args:
         base_url: where the calls will go; not needed here, each call has its address.
         connect_timeout_s: longest duration of connecting, TLS included.
         environ: SSL_CERT_FILE, REQUESTS_CA_BUNDLE; without them the system's authorities are trusted.
         max_body_bytes: of an answer, unpacked.
-
-    Attributes:
-        loop: the running loop, in which it has to be made.
 
     Raises:
         UsageError: if a CA file from the environment cannot be used.
@@ -106,8 +103,8 @@ class DirectTransport:
         self._idle: dict[Origin, list[Http1Connection]] = {}
         self._connections: set[Http1Connection] = set()
         self._trust = Trust()
-        self.loop = asyncio.get_running_loop()
-        self._outbox = Outbox(self.loop)
+        self._loop = asyncio.get_running_loop()
+        self._outbox = Outbox(self._loop)
         self._lost = asyncio.Event()
         self._closed = False
 
@@ -151,9 +148,9 @@ class DirectTransport:
         origin, left_s = head.origin, call.timeout_s
         kept = connection = self._idle_one(origin)
         if connection is None:
-            began = self.loop.time()
+            began = self._loop.time()
             connection = await self._connect(origin, left_s)
-            left_s -= self.loop.time() - began
+            left_s -= self._loop.time() - began
         try:
             await connection.send(request, timeout_s=left_s, stream=stream)
             if not connection.complete:
@@ -161,7 +158,7 @@ class DirectTransport:
         except BaseException as error:
             connection.abort()
             if kept is not None and isinstance(error, TransportError) and error.failure is UNANSWERED:
-                self._trust.lost(origin, self.loop.time())
+                self._trust.lost(origin, self._loop.time())
             raise
         if kept is not None:
             self._trust.answered(origin)
@@ -172,7 +169,7 @@ class DirectTransport:
         idle = self._idle.get(origin)
         while idle:
             connection = idle.pop()  # the one used last: the others may grow old and go
-            if connection.usable and self.loop.time() - connection.idle_since < IDLE_S:
+            if connection.usable and self._loop.time() - connection.idle_since < IDLE_S:
                 return connection
             connection.abort()
         return None
@@ -183,7 +180,7 @@ class DirectTransport:
         Raises:
             TransportError: if none can be made.
         """
-        loop = self.loop
+        loop = self._loop
         tls = None
         if origin.scheme == "https":
             tls = self._tls = self._tls or self._trusting()
@@ -214,13 +211,13 @@ class DirectTransport:
 
     def _give_back(self, origin: Origin, connection: Http1Connection, *, doubtful: bool = False) -> None:
         """A call is over. A doubtful connection must first stay open for a moment."""
-        now = self.loop.time()
+        now = self._loop.time()
         if not connection.reusable or self._closed or not self._trust.keeps(origin, now, doubtful=doubtful):
             connection.abort()
             return
         connection.release(now)
         if doubtful:
-            self.loop.call_later(SETTLE_S, self._settled, origin, connection)
+            self._loop.call_later(SETTLE_S, self._settled, origin, connection)
         else:
             self._idle.setdefault(origin, []).append(connection)
 

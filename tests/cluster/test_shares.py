@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from qfbatch.limits.leased import LeasedGate
 from qfbatch.limits.quota import Quota
-from qfbatch.limits.shares import LEASE_S, Lease, SharedQuota, Usage
+from qfbatch.limits.shares import LEASE_S, Lease, SharedGate, SharedQuota, Usage
 
 GATE = "run"
 STEP_S = 0.005
@@ -245,3 +245,17 @@ def test_a_thawed_holder_catches_up_on_nothing() -> None:
     assert [at for at in world.calls if at > thawed - 2.9] == []
     world.run(0.1)
     assert len([at for at in world.calls if at > thawed]) <= 0.1 * 200 + 1
+
+
+def test_who_begins_no_calls_keeps_no_place_free() -> None:
+    """Where calls on their way take long, the last place is for the row that waits, wherever it waits."""
+    shared = SharedGate(Quota(12, adaptive=False), 0.0)
+    places: dict[str, int] = {}
+    for step in range(20):
+        now = 0.1 * step
+        for name, most in (("hanging", 5), ("waiting", 12)):
+            used = min(most, places.get(name, 0))
+            calls = used if step == 1 else 0
+            usage = Usage(calls=calls, in_flight=used, peak=used, waiting=name == "waiting" or not step)
+            places[name] = shared.exchange(name, usage, now, uniform=0.5).concurrency
+    assert 12 - 5 == places["waiting"]
