@@ -70,4 +70,5 @@ def test_kills_lose_and_double_nothing(tmp_path: Path, server: ScriptedServer, m
     # Four kills: of each, what was in flight and what came in within the group's time.
     assert paid.total() - ROWS <= 4 * (IN_FLIGHT + 5 * limits["qps"])
     arrivals = sorted(server.traffic(endpoint)["arrivals"])
-    assert most_in(arrivals, 1.0) <= limits["qps"] * 1.05
+    # A lost share would be a third more; what a busy machine delays arrives some 60 ms closer together.
+    assert most_in(arrivals, 1.0) <= limits["qps"] * 1.15
