@@ -146,6 +146,7 @@ def write(results: pl.LazyFrame, form: str, file: IO[bytes]) -> int:
     rows = 0
 
     def add(some: pl.DataFrame) -> pl.DataFrame:
+        """Count rows as they go by."""
         nonlocal rows
         rows += some.height
         return some

@@ -85,6 +85,7 @@ def run_on_cluster(
     job, options = absolute_job(job), replace(options, shared=True)
 
     def carry_out(session: OpenSession, observe: Observer) -> RunResult:
+        """Have the cluster's nodes do what the session has left."""
         with (
             service_addresses(job) as addresses,
             Engine(address, nodes) as engine,

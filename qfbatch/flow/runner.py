@@ -95,6 +95,7 @@ def run_job(
     clocks, button = clocks or Clocks(), button or StopButton()
 
     def carry_out(session: OpenSession, observe: Observer) -> RunResult:
+        """Do what the session has left, in this process."""
         run = Run(job, options, session, observe, clocks=clocks, button=button)
         with service_addresses(job) as addresses, asyncio.Runner(loop_factory=new_event_loop) as loop:
             return loop.run(run.run(addresses, environ))

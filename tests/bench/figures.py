@@ -123,10 +123,9 @@ def machine() -> dict[str, str | int | float]:
 
 
 def interpreter_us() -> float:
-    """Microseconds for a thousand calls of a method that does nothing: how fast this build of Python is.
+    """Microseconds for a thousand calls of a method that does nothing: how fast Python is here and now.
 
-    Builds of one version differ by a factor of two: those without `--enable-optimizations` are slow, and
-    nothing in a build tells for sure which it is.
+    Builds of one version differ, and one machine may have two speeds: figures compare where this is alike.
     """
     calls = timeit.Timer("for _ in range(1000): call()", "class A:\n def m(self): pass\ncall = A().m")
     return min(calls.repeat(repeat=5, number=100)) / 100 * 1e6
